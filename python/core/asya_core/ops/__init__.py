@@ -1,0 +1,1 @@
+"""What every process needs to run well: settings, logs, metrics, clock, backoff."""

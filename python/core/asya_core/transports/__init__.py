@@ -1,0 +1,1 @@
+"""One port to move messages, and its implementations."""

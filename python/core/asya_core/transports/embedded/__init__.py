@@ -1,0 +1,1 @@
+"""The transport over one SQLite file, for laptops and tests."""

@@ -1,0 +1,1 @@
+"""The wire contract: pure data and arithmetic, no I/O."""
