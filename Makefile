@@ -1,0 +1,51 @@
+# Every target is one verb; the work lives in ci/. `make help` lists them.
+SHELL := bash
+.SHELLFLAGS := -Eeuo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules
+
+VENV := .venv/bin
+
+.PHONY: help setup demo fmt static unit services contract faults docs test check bench clean
+
+help: ## Print what each target does
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+setup: ## Make .venv and install the project with everything for development
+	@ci/setup.sh
+
+demo: setup ## Set up, then run the main job on this machine alone: examples/text-analysis
+	@ci/demo.sh
+
+fmt: setup ## Format the code
+	@$(VENV)/ruff check --fix-only --quiet . ; $(VENV)/ruff format .
+
+static: setup ## Lint, formatting, types, import contracts
+	@ci/static.sh
+
+unit: setup ## Tests of each package beside it, and branch coverage of the pure modules
+	@ci/test.sh unit
+
+services: setup ## Install and start the services that tests use (RabbitMQ)
+	@ci/services.sh start
+
+contract: setup services ## The transports' contract suite, and bad input, over every implementation
+	@ci/test.sh contract
+
+faults: setup services ## Simulation and fault experiments with real processes and a real broker
+	@ci/test.sh faults
+
+docs: setup services ## Documentation checked against the code, and every example run
+	@ci/test.sh docs
+
+test: setup static services ## Everything that needs this machine alone
+	@ci/test.sh all
+
+check: setup static unit ## Before each commit: static and unit
+
+bench: setup ## Benchmarks against other systems: B=B1,B3 chooses, QUICK=1 shortens
+	@ci/bench.sh
+
+clean: ## Remove what setup, tests and runs left in the work tree
+	@rm -rf .venv .asya .coverage .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist build
