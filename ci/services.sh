@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# Starts and stops the servers that tests talk to. See docs/contributing/services.md.
+#
+#   ci/services.sh start  [NAME…]   install what is missing, start, wait until it serves   (default: rabbitmq)
+#   ci/services.sh stop   [NAME…]   end what this script started                           (default: all)
+#   ci/services.sh status [NAME…]   one line each                                          (default: all)
+#   ci/services.sh env    [NAME…]   `export …` lines for tests; a faults node says so by _FAULTS_   (default: all that run)
+#   ci/services.sh wipe   [NAME…]   stop and remove data, logs and password                (default: all)
+#   ci/services.sh ctl    NAME ARG… rabbitmqctl against that node
+#
+# NAME is one of
+#   rabbitmq            RabbitMQ 3.10 of Debian 12, shared by everything that only needs a broker
+#   rabbitmq-faults     the same, for tests that kill, stop or starve their broker
+#   rabbitmq4           RabbitMQ 4.x of Debian 13, unpacked below the cache folder
+#   rabbitmq4-faults    the same, for tests that kill, stop or starve their broker
+set -Eeuo pipefail
+shopt -s inherit_errexit
+
+services_folder="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/services"
+# shellcheck source=ci/services/rabbitmq.sh
+source "$services_folder/rabbitmq.sh"
+# shellcheck source=ci/services/debian13.sh
+source "$services_folder/debian13.sh"
+
+ALL=(rabbitmq rabbitmq-faults rabbitmq4 rabbitmq4-faults)
+
+say() { printf '%s\n' "services: $*" >&2; }
+fail() {
+    say "$*"
+    exit 1
+}
+
+usage() { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
+
+check_name() {
+    local name
+    for name in "${ALL[@]}"; do [[ $name == "$1" ]] && return 0; done
+    fail "There is no service '$1'; expected one of: ${ALL[*]}"
+}
+
+main() {
+    local verb=${1:-help}
+    shift || true
+    local names=("$@") name
+    case $verb in
+    start) [[ $# -gt 0 ]] || names=(rabbitmq) ;;
+    stop | status | env | wipe) [[ $# -gt 0 ]] || names=("${ALL[@]}") ;;
+    ctl)
+        [[ $# -ge 2 ]] || fail "ctl needs a service and a command, such as: ctl rabbitmq list_queues"
+        names=("$1")
+        ;;
+    help | -h | --help)
+        usage
+        return 0
+        ;;
+    *) fail "There is no command '$verb'; expected start, stop, status, env, wipe or ctl" ;;
+    esac
+    for name in "${names[@]}"; do check_name "$name"; done
+    if [[ $verb == ctl ]]; then
+        shift
+        rabbitmq_ctl "${names[0]}" "$@"
+        return
+    fi
+    for name in "${names[@]}"; do
+        rabbitmq_select "$name"
+        "rabbitmq_$verb"
+    done
+}
+
+main "$@"
