@@ -154,20 +154,19 @@ CONF
     chmod 600 "$folder/rabbitmq.conf"
 }
 
-# The node's process, if it lives and is ours: a number that was given to another process since is not.
-rabbitmq_pid() {
-    local pid
-    pid=$(cat "$folder/pid" 2>/dev/null) || return 1
-    [[ -n $pid && -r /proc/$pid/environ ]] || return 1
-    tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null | grep -qxF "RABBITMQ_MNESIA_BASE=$folder/data" || return 1
-    printf '%s' "$pid"
+# Whether process $1 is ours: a number that was given to another process since has another environment.
+is_ours() {
+    [[ -n $1 && -r /proc/$1/environ ]] || return 1
+    tr '\0' '\n' 2>/dev/null <"/proc/$1/environ" | grep -qxF "RABBITMQ_MNESIA_BASE=$folder/data"
 }
 
-epmd_pid() {
+rabbitmq_pid() { live_pid "$folder/pid"; }
+epmd_pid() { live_pid "$folder/epmd.pid"; }
+
+live_pid() {
     local pid
-    pid=$(cat "$folder/epmd.pid" 2>/dev/null) || return 1
-    [[ -n $pid && -r /proc/$pid/cmdline ]] || return 1
-    tr '\0' ' ' <"/proc/$pid/cmdline" | grep -q -- "-port $epmd_port" || return 1
+    pid=$(cat "$1" 2>/dev/null) || return 1
+    is_ours "$pid" || return 1
     printf '%s' "$pid"
 }
 
@@ -240,23 +239,20 @@ rabbitmq_session() {
     debian13_session "${variables[@]}" "$@"
 }
 
-# Ends node and epmd by the pids that were written when they started: TERM, then KILL.
+# Ends node and epmd by the pids that were written when they started.
 rabbitmq_end() {
     local pid
-    if pid=$(rabbitmq_pid); then
-        kill -TERM "$pid"
-        end_by "$pid" rabbitmq_pid
-    fi
-    if pid=$(epmd_pid); then
-        kill -TERM "$pid"
-        end_by "$pid" epmd_pid
-    fi
+    if pid=$(rabbitmq_pid); then end_by "$pid"; fi
+    if pid=$(epmd_pid); then end_by "$pid"; fi
     rm -f "$folder/pid" "$folder/epmd.pid"
 }
 
+# TERM, then KILL.
 end_by() {
-    local pid=$1 still=$2 deadline=$((SECONDS + STOP_SECONDS))
-    while "$still" >/dev/null; do
+    local pid=$1 deadline=$((SECONDS + STOP_SECONDS))
+    kill -TERM "$pid" 2>/dev/null || true
+    kill -CONT "$pid" 2>/dev/null || true # a test may have left it stopped
+    while is_ours "$pid"; do
         if [[ $SECONDS -ge $deadline ]]; then
             say "$node: process $pid ignores SIGTERM, killing it"
             kill -KILL "$pid" 2>/dev/null || true
