@@ -94,7 +94,7 @@ rabbitmq_environment() {
         "RABBITMQ_CTL_DIST_PORT_MIN=$ctl_first_port" \
         "RABBITMQ_CTL_DIST_PORT_MAX=$ctl_last_port" \
         "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=-kernel inet_dist_use_interface {127,0,0,1} -rabbit quorum_tick_interval 500" \
-        "RABBITMQ_CTL_ERL_ARGS=-kernel inet_dist_use_interface {127,0,0,1}" \
+        "RABBITMQ_CTL_ERL_ARGS=-start_epmd false -kernel inet_dist_use_interface {127,0,0,1}" \
         "RABBITMQ_CONF_ENV_FILE=$folder/rabbitmq-env.conf" \
         "RABBITMQ_CONFIG_FILE=$folder/rabbitmq.conf" \
         "RABBITMQ_ADVANCED_CONFIG_FILE=$folder/advanced.config" \
@@ -119,6 +119,7 @@ rabbitmq_exec() {
 rabbitmq_ctl() {
     rabbitmq_select "$1"
     shift
+    rabbitmq_pid >/dev/null || fail "$node does not run; start it with: ci/services.sh start $node"
     (rabbitmq_exec "$(rabbitmq_home)/rabbitmqctl" --quiet "$@")
 }
 
