@@ -2,8 +2,8 @@
 
 `decide` turns events into effects; `perform` carries them out, in list order. Neither a broker, a socket nor a clock is known here.
 
-Numbers: a *delivery* is one handing-over of a message, numbered by the sidecar as it arrives; a *token* is one publish; a *call* is one run of
-the handler. All three are numbered from 1 and never used twice in one process.
+Numbers: a *delivery* is one handing-over of a message, numbered by the sidecar as it arrives; a *token* is one publish; a *call* is one run
+of the handler. All three are numbered from 1 and never used twice in one process.
 """
 
 from dataclasses import dataclass, field
@@ -82,15 +82,13 @@ class TimerKind(StrEnum):
     """What a timer is for."""
 
     LIMIT = "limit"
-    """A call is past its limit."""
-    UNROUTABLE = "unroutable"
-    """Publish again what was returned."""
-    REFUSED = "refused"
-    """Publish again what was refused, or what failed on its way to an end actor."""
+    """The earliest limit of the open calls is over. Delivery 0: one timer for all, so that a call that ends in time costs none."""
+    STALLED = "stalled"
+    """Publish again what was returned, refused, or failed on its way to an end actor."""
+    RETRY = "retry"
+    """Ask again for a `Retry` or `Reject` whose outcome was lost."""
     NO_RUNTIME = "no_runtime"
     """The runtime has been away for 30 s. Delivery 0."""
-    PREFETCH = "prefetch"
-    """Look at the prefetch again. Delivery 0."""
     ORPHAN = "orphan"
     """Forget a delivery whose receipt was lost."""
 
@@ -257,7 +255,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class CloseRuntime:
-    """Close the connection to the runtime, so that no late reply can arrive, and connect again."""
+    """Close the connection to the runtime, so that no late reply can arrive, and connect again. No `RuntimeLost` is expected for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,7 +346,7 @@ class Unsubscribe:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryRecord:
-    """What the canonical log line and the metrics say of one settled delivery. Durations in milliseconds; None where it did not come so far."""
+    """What the canonical log line and the metrics say of one settled delivery. Durations in ms; None where it did not come so far."""
 
     envelope_id: str
     attempt: int
