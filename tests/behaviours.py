@@ -1,0 +1,145 @@
+"""The manifest of what Asya promises: id → sentence, source, components. Tests carry ``@pytest.mark.behaviour("id")``.
+
+`tests/docs/test_behaviours.py` wants each id proved by a test and each mark known; `docs/reference/behaviours.md` is made from this table by
+``python -m tests.behaviours``.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Behaviour:
+    """One promise.
+
+    Attributes:
+        sentence: what holds, for users and operators.
+        source: where the rule comes from: a page of docs/, or a specification.
+        components: who keeps it.
+        divergence: today's differing behaviour, which a test pins; empty if the promise is kept.
+    """
+
+    sentence: str
+    source: str
+    components: tuple[str, ...]
+    divergence: str = ""
+
+
+_DELIVERY = "docs/explanation/delivery-guarantees.md"
+_SIDECAR = "docs/explanation/sidecar-behaviour.md"
+_RUNTIME = "docs/reference/runtime.md"
+_ENVELOPE = "docs/reference/envelope.md"
+_TRANSPORTS = "docs/reference/transports.md"
+_CLI = "docs/how-to/run-locally.md"
+
+BEHAVIOURS: dict[str, Behaviour] = {
+    "delivery:ack:after-confirm": Behaviour(
+        sentence="A delivery is acknowledged only after every output is confirmed by the broker and none was returned.",
+        source=_DELIVERY,
+        components=("sidecar",),
+    ),
+    "delivery:nothing-lost": Behaviour(
+        sentence="An accepted envelope reaches a terminal record after any single fault of one component, and none is invented.",
+        source=_DELIVERY,
+        components=("sidecar", "runtime", "transports"),
+    ),
+    "delivery:broker-restart": Behaviour(
+        sentence="A broker that is killed and restarted, or closes all connections, loses nothing and needs no restart of a sidecar.",
+        source=_SIDECAR,
+        components=("sidecar", "rabbitmq"),
+    ),
+    "sidecar:timeout:one-copy": Behaviour(
+        sentence="A call past its limit sends exactly one record to error-end, the next message is served, and the sidecar lives on.",
+        source=_SIDECAR,
+        components=("sidecar", "runtime"),
+    ),
+    "sidecar:crash:counted": Behaviour(
+        sentence="A runtime that dies in a call costs an attempt; after three the envelope ends with runtime_crashed.",
+        source=_SIDECAR,
+        components=("sidecar", "runtime"),
+    ),
+    "sidecar:drain": Behaviour(
+        sentence="On SIGTERM a sidecar takes nothing new, gives back what was not started, finishes what runs, and exits 0.",
+        source=_SIDECAR,
+        components=("sidecar",),
+    ),
+    "sidecar:unroutable": Behaviour(
+        sentence="A missing next queue is tried for 95 seconds and then ends in error-end; the handler does not run again for it.",
+        source=_SIDECAR,
+        components=("sidecar",),
+    ),
+    "sidecar:unreadable": Behaviour(
+        sentence="A message that is no envelope becomes one record in error-end that holds its bytes, and never travels in a circle.",
+        source=_ENVELOPE,
+        components=("sidecar",),
+    ),
+    "sidecar:retry": Behaviour(
+        sentence="A handler's exception is retried by the actor's policy, delayed with full jitter, and never earlier than told.",
+        source=_SIDECAR,
+        components=("sidecar", "transports"),
+    ),
+    "envelope:untouched": Behaviour(
+        sentence="Headers, unknown members and payload bytes that nobody changed arrive as they were sent.",
+        source=_ENVELOPE,
+        components=("sidecar", "runtime"),
+    ),
+    "envelope:fanout-ids": Behaviour(
+        sentence="The ids of a fan-out are a pure function of the input, so that a redelivery makes the same children.",
+        source=_ENVELOPE,
+        components=("sidecar",),
+    ),
+    "runtime:refusal": Behaviour(
+        sentence="A handler that cannot be loaded ends the runtime with exit code 78 and one sentence as its last line.",
+        source=_RUNTIME,
+        components=("runtime",),
+    ),
+    "runtime:survives-user-code": Behaviour(
+        sentence="Nothing that a handler does to its process keeps the next call from working.",
+        source=_RUNTIME,
+        components=("runtime",),
+    ),
+    "runtime:quick-start": Behaviour(
+        sentence="Every handler of the public quick start runs as printed.",
+        source=_RUNTIME,
+        components=("runtime",),
+    ),
+    "transport:contract": Behaviour(
+        sentence="Every transport passes the same contract suite.",
+        source=_TRANSPORTS,
+        components=("transports",),
+    ),
+    "run:same-processes": Behaviour(
+        sentence="`asya run` gives the same result on the embedded transport and on RabbitMQ, from the same values files.",
+        source=_CLI,
+        components=("cli",),
+    ),
+    "run:errors-in-one-line": Behaviour(
+        sentence="What a user gave wrong is answered with one line and a hint, a defined exit code, and no traceback of ours.",
+        source=_CLI,
+        components=("cli",),
+    ),
+}
+
+
+def page() -> str:
+    """docs/reference/behaviours.md as Markdown."""
+    lines = [
+        "# Promises",
+        "",
+        "For operators and reviewers. Each line is proved by at least one test that names its id. Made from `tests/behaviours.py`.",
+        "",
+        "| id | promise | kept by | more |",
+        "|---|---|---|---|",
+    ]
+    for identity, behaviour in BEHAVIOURS.items():
+        link = "../" + behaviour.source.removeprefix("docs/")
+        note = f" Today: {behaviour.divergence}" if behaviour.divergence else ""
+        lines.append(
+            f"| `{identity}` | {behaviour.sentence}{note} | {', '.join(behaviour.components)} | [{behaviour.source.rsplit('/', 1)[1]}]({link}) |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    from pathlib import Path
+
+    (Path(__file__).parents[1] / "docs" / "reference" / "behaviours.md").write_text(page())
