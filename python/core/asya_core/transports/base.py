@@ -6,8 +6,8 @@ Implemented by `embedded`, `rabbitmq` and the in-memory twin; used by the sideca
 event, handed to the one sink in that thread. (A future per publish cost 2.7 times the messages per second in a measured client, hence no
 awaitables on the hot path.) The sink must not raise; it may call the transport again.
 
-**Delivery** is at least once and in no order. A receipt stands for one delivery and dies with the link that brought it; a call with a dead or
-unknown receipt has no effect, except `Transport.retry` and `Transport.reject`, which answer `SettledOutcome.LOST`.
+**Delivery** is at least once and in no order. A receipt stands for one delivery and dies with the link that brought it; a call with a dead
+or unknown receipt has no effect, except `Transport.retry` and `Transport.reject`, which answer `SettledOutcome.LOST`.
 
 Administration (`QueueAdmin`) is blocking and for start-up, operators, command line and tests.
 """
