@@ -1,0 +1,200 @@
+"""Composition root: builds the ports from the settings, starts and stops them. Called by `__main__`.
+
+Start: nothing waits for anything. Broker, runtime and gateway may all be away; each is connected to for ever, and ``/ready`` says what is
+missing. Stop: SIGTERM, SIGINT or the end of the parent's descriptor ask for a drain; the decisions say when to leave; the time is bounded
+by the grace period.
+"""
+
+import asyncio
+import gc
+import os
+import signal
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from random import Random
+from typing import TYPE_CHECKING, Final
+
+import asya_core
+from asya_core.ops.logs import Log
+from asya_core.transports.base import Transport
+from asya_core.wire.errors import RemoteFault
+from asya_core.wire.names import queue_name
+from asya_sidecar.consume import Consumer
+from asya_sidecar.decide import Decider
+from asya_sidecar.effects import DrainRequested, Effect, GraceOver
+from asya_sidecar.health import HealthServer
+from asya_sidecar.metrics import SidecarMetrics
+from asya_sidecar.perform import Performer
+from asya_sidecar.runtime_client import RuntimeClient
+from asya_sidecar.settings import SidecarSettings, make_policy
+
+if TYPE_CHECKING:  # imported at run time only where a gateway is set
+    from asya_sidecar.reporter import Reporter
+
+__all__ = ["EXIT_BUG", "Sidecar", "make_transport"]
+
+EXIT_BUG: Final = 70
+"""Exit code after a broken invariant of ours (EX_SOFTWARE of sysexits.h). Nothing was settled, so everything comes again."""
+_GRACE_MARGIN_SECONDS: Final = 5.0
+_CLOSE_SECONDS: Final = 3.0
+"""For the last acks and requeues to leave, and the last progress reports."""
+
+Perform = Callable[[list[Effect]], None]
+
+
+class Sidecar:
+    """One sidecar process.
+
+    Args:
+        settings: what it was told.
+        log: bound to the actor.
+        wrap: what stands between decisions and their performing; tests put crash points there.
+    """
+
+    def __init__(self, settings: SidecarSettings, log: Log, *, wrap: Callable[[Perform], Perform] = lambda perform: perform) -> None:
+        self._settings = settings
+        self._log = log
+        self._wrap = wrap
+        self._leaving = asyncio.Event()
+        self._transport_closed = asyncio.Event()
+        self._exit_code = 0
+        self._is_draining = False
+
+    async def run(self) -> int:
+        """Serve until drained; gives the exit code. Raises RemoteFault ``bad_setting`` if a setting cannot work on this machine."""
+        settings = self._settings
+        metrics = SidecarMetrics(settings.actor)
+        transport = make_transport(settings)
+        decider = Decider(make_policy(settings), Random())
+        consumer = Consumer(decider, metrics=metrics, log=self._log, closed=self._transport_closed.set, failed=self._failed)
+        runtime = RuntimeClient(
+            str(settings.socket),
+            actor=settings.actor,
+            version=asya_core.__version__,
+            max_frame_bytes=settings.max_frame_bytes,
+            sink=consumer.take,
+            log=self._log,
+        )
+        reporter = _make_reporter(settings, consumer, metrics, self._log)
+        performer = Performer(
+            transport=transport,
+            queue=queue_name(settings.namespace, settings.actor),
+            runtime=runtime,
+            reporter=reporter,
+            sink=consumer.take,
+            leave=self._leaving.set,
+            log=self._log,
+            log_fine=settings.log_deliveries == "all",
+            metrics=metrics,
+            published=consumer.publish_sent,
+        )
+        consumer.attach(self._wrap(performer.perform))
+
+        def metrics_text() -> str:
+            metrics.read(decider)
+            return metrics.registry.text()
+
+        health = HealthServer(lambda: [*([f"runtime: {runtime.problem}"] if runtime.problem else []), *consumer.problems()], metrics_text)
+        port = await _listen(health, settings)
+        self._log.info("started", transport=settings.transport, health_port=port, version=asya_core.__version__, pid=os.getpid())
+        self._hear_signals(consumer)
+        transport.open(consumer.take_transport)
+        runtime.start()
+        gc.collect()
+        gc.freeze()
+        await self._leaving.wait()
+        transport.close()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_within(_CLOSE_SECONDS, self._transport_closed))
+            if reporter is not None:
+                group.create_task(reporter.close(_CLOSE_SECONDS))
+        runtime.stop()
+        performer.close()
+        health.close()
+        self._log.info("stopped", exit_code=self._exit_code)
+        return self._exit_code
+
+    def _hear_signals(self, consumer: Consumer) -> None:
+        loop = asyncio.get_running_loop()
+
+        def drain(reason: str) -> None:
+            if self._is_draining:
+                return
+            self._is_draining = True
+            self._log.info("draining", reason=reason)
+            grace = max(0.0, self._settings.grace_seconds - _GRACE_MARGIN_SECONDS)
+            loop.call_later(grace, consumer.take, GraceOver())
+            consumer.take(DrainRequested(final=True))
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, drain, number.name)
+        descriptor = self._settings.parent_fd
+        if descriptor is not None:
+
+            def parent_readable() -> None:
+                with suppress(BlockingIOError):
+                    if not os.read(descriptor, 4096):
+                        loop.remove_reader(descriptor)
+                        drain("the parent has ended")
+
+            try:
+                os.set_blocking(descriptor, False)
+                loop.add_reader(descriptor, parent_readable)
+            except OSError as error:
+                raise RemoteFault(
+                    "bad_setting", f"ASYA_PARENT_FD {descriptor} cannot be read: {error.strerror}", "leave it unset"
+                ) from error
+
+    def _failed(self, error: Exception) -> None:
+        trace = "".join(traceback.format_exception(error))
+        self._log.error("bug", reason=f"{type(error).__name__}: {error}", traceback=trace)
+        self._exit_code = EXIT_BUG
+        self._leaving.set()
+
+
+def make_transport(settings: SidecarSettings) -> Transport:
+    """The transport of the settings. Imports that one only: the other's client library costs memory and start-up time."""
+    match settings.transport:
+        case "embedded":
+            from asya_core.transports.embedded import EmbeddedTransport
+
+            assert settings.embedded_path is not None
+            return EmbeddedTransport(settings.embedded_path, sync=settings.embedded_sync, max_message_bytes=settings.max_message_bytes)
+        case other:
+            raise RemoteFault("bad_setting", f"ASYA_TRANSPORT is {other!r}; expected rabbitmq or embedded")
+
+
+def _make_reporter(settings: SidecarSettings, consumer: Consumer, metrics: SidecarMetrics, log: Log) -> "Reporter | None":
+    if settings.gateway_url is None:
+        return None
+    from asya_sidecar.reporter import GatewayConnection, Reporter
+
+    url, token_file = settings.gateway_url, settings.gateway_token_file
+    return Reporter(
+        lambda: GatewayConnection(url, token_file),
+        actor=settings.actor,
+        sink=consumer.take,
+        log=log,
+        dropped=lambda count: metrics.progress_dropped.add(by=count),
+        reported=lambda answer: metrics.final_reports.add(answer),
+        wall=time.time,
+    )
+
+
+async def _listen(health: HealthServer, settings: SidecarSettings) -> int | None:
+    if settings.health_listen is None:
+        return None
+    try:
+        return await health.start(settings.health_listen)
+    except OSError as error:
+        where = f"{settings.health_listen.host}:{settings.health_listen.port}"
+        raise RemoteFault(
+            "bad_setting", f"ASYA_HEALTH_LISTEN {where} cannot be had: {error.strerror or error}", "choose another port, or off"
+        ) from error
+
+
+async def _within(seconds: float, event: asyncio.Event) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)

@@ -1,0 +1,61 @@
+"""The sidecar's metrics: one table, from which the exposition and the reference page are made.
+
+Called by `consume` and `perform`; at most six increments per delivery.
+"""
+
+from typing import Final
+
+from asya_core.ops.metrics import Registry
+from asya_sidecar.decide import Decider
+from asya_sidecar.effects import DeliveryRecord, Outcome
+from asya_sidecar.lifecycle import State
+
+__all__ = ["BOUNDS", "SidecarMetrics"]
+
+BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+"""Upper bounds of all histograms, seconds: 1 ms to 10 min."""
+
+
+class SidecarMetrics:
+    """All metrics of one sidecar.
+
+    Args:
+        actor: the constant label.
+    """
+
+    def __init__(self, actor: str) -> None:
+        registry = self.registry = Registry("asya_sidecar_", {"actor": actor})
+        self.deliveries = registry.counter("deliveries_total", "Settled deliveries by outcome.", ("outcome",))
+        self.errors = registry.counter("errors_total", "Error records published, by code.", ("code",))
+        self.handler_seconds = registry.histogram("handler_seconds", "From the call to the runtime's reply.", BOUNDS)
+        self.hop_seconds = registry.histogram("hop_seconds", "From receipt to ack.", BOUNDS)
+        self.confirm_seconds = registry.histogram("confirm_seconds", "From publish to confirm.", BOUNDS)
+        self.publishes = registry.counter("publishes_total", "Publishes by what became of them.", ("result",))
+        self.in_flight = registry.gauge("in_flight", "Deliveries taken and not settled, by state.", ("state",))
+        self.prefetch = registry.gauge("prefetch", "Deliveries that may be taken at a time, now.")
+        self.unconfirmed = registry.gauge("unconfirmed", "Publishes without an outcome.")
+        self.runtime_restarts = registry.counter("runtime_restarts_total", "Workers of the runtime lost in a call.", ("reason",))
+        self.connected = registry.gauge("connected", "Whether a link to the broker is up, 0 or 1.", ("link",))
+        self.reconnects = registry.counter("reconnects_total", "Times that a link to the broker came back.", ("link",))
+        self.blocked = registry.gauge("blocked", "Whether the broker takes no publishes, 0 or 1.")
+        self.progress_dropped = registry.counter("progress_dropped_total", "Progress reports that were lost.")
+        self.final_reports = registry.counter("final_reports_total", "Final reports by the gateway's answer.", ("result",))
+
+    def settled(self, record: DeliveryRecord) -> None:
+        """Count one settled delivery."""
+        self.deliveries.add(record.outcome.value)
+        if record.handler_ms is not None:
+            self.handler_seconds.observe(record.handler_ms / 1000)
+        if record.outcome in (Outcome.OK, Outcome.ENDED, Outcome.ERROR):
+            self.hop_seconds.observe(record.total_ms / 1000)
+        for code in record.error_codes:
+            self.errors.add(code)
+
+    def read(self, decider: Decider) -> None:
+        """Take over what the decisions know of themselves; before each exposition."""
+        states = decider.in_flight
+        for state in State:
+            if state is not State.SETTLED:
+                self.in_flight.set(states.get(state, 0), state.value)
+        self.prefetch.set(decider.prefetch)
+        self.unconfirmed.set(decider.unconfirmed)
