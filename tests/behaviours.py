@@ -1,7 +1,7 @@
-"""The manifest of what Asya promises: id → sentence, source, components. Tests carry ``@pytest.mark.behaviour("id")``.
+"""The manifest of what Asya promises: id → sentence, source, components.
 
-`tests/docs/test_behaviours.py` wants each id proved by a test and each mark known; `docs/reference/behaviours.md` is made from this table by
-``python -m tests.behaviours``.
+Tests carry ``@pytest.mark.behaviour("id")``; tests/docs/test_behaviours.py wants each id proved and each mark known, and
+docs/reference/behaviours.md is made from this table by ``python -m tests.behaviours``.
 """
 
 from dataclasses import dataclass
@@ -133,9 +133,8 @@ def page() -> str:
     for identity, behaviour in BEHAVIOURS.items():
         link = "../" + behaviour.source.removeprefix("docs/")
         note = f" Today: {behaviour.divergence}" if behaviour.divergence else ""
-        lines.append(
-            f"| `{identity}` | {behaviour.sentence}{note} | {', '.join(behaviour.components)} | [{behaviour.source.rsplit('/', 1)[1]}]({link}) |"
-        )
+        more = f"[{behaviour.source.rsplit('/', 1)[1]}]({link})"
+        lines.append(f"| `{identity}` | {behaviour.sentence}{note} | {', '.join(behaviour.components)} | {more} |")
     return "\n".join(lines) + "\n"
 
 
