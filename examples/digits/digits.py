@@ -16,7 +16,7 @@ class DigitClassifier:
         print(f"Trained on {len(train_y)} images, accuracy on {len(test_y)} others: {self.model.score(test_x, test_y):.3f}")
 
     def process(self, payload: dict) -> dict:
-        """Adds ``digit`` (0 to 9) and ``margin`` (by how much its score leads the second best). ``image`` is 8 rows of 8 values, 0 to 16."""
+        """Takes ``image``, 8 rows of 8 values from 0 to 16. Adds ``digit`` (0 to 9) and ``margin``, its lead over the second best."""
         image = np.asarray(payload["image"], dtype=float)
         if image.shape != (SIDE, SIDE):
             raise ValueError(f"image must be {SIDE} rows of {SIDE} values, not of shape {image.shape}")

@@ -5,8 +5,10 @@ import re
 WORD = re.compile(r"[a-z0-9]+(?:['’-][a-z0-9]+)*")
 SENTENCE = re.compile(r"[^.!?]+[.!?]+|[^.!?]+$")
 STOP_WORDS = frozenset(
-    "a about an and are as at be by can do does for from has have how i in is it its of on or that the this to was what when where which who why "
-    "will with you your".split()
+    WORD.findall("""
+    a about an and are as at be by can do does for from has have how i in is it its of on or
+    that the this to was what when where which who why will with you your
+    """)
 )
 
 
