@@ -43,10 +43,10 @@ PREFIX: Final = "ASYA_"
 T = TypeVar("T")
 SettingsT = TypeVar("SettingsT")
 
-_DURATION: Final = re.compile(r"(?:(\d+(?:\.\d+)?)(ms|s|m|h))+")
-_DURATION_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+", re.ASCII)
+_DURATION_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)", re.ASCII)
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_SIZE: Final = re.compile(r"(\d+)(Ki|Mi|Gi|k|M|G)?B?")
+_SIZE: Final = re.compile(r"(\d+)(Ki|Mi|Gi|k|M|G)?B?", re.ASCII)
 _BYTES: Final = {None: 1, "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 _FOREIGN: Final = re.compile(r"ASYA_HANDLER_.*|ASYA_.*_SERVICE_(HOST|PORT(_.*)?)|ASYA_.*_PORT(_.*)?")
 """Variables that are nobody's typing error: routers' mapping, and what Kubernetes injects for a Service whose name begins with asya."""
