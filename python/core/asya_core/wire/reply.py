@@ -3,7 +3,7 @@
 Made by the frame reader, taken by the sidecar's decisions. Payloads stay the bytes that the runtime wrote.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 __all__ = ["EnvelopesReply", "ErrorReply", "PayloadsReply", "Reply"]
@@ -49,7 +49,7 @@ class ErrorReply:
 
     code: str
     type: str | None
-    mro: tuple[str, ...]
+    mro: tuple[str, ...] = field()  # said in full, since every class has a method `mro`, which would be taken for the default
     message: str
     traceback: str | None
 

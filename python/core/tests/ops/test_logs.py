@@ -27,7 +27,7 @@ class Pipe:
         return [json.loads(line) for line in self.text().splitlines()]
 
 
-@pytest.fixture()
+@pytest.fixture
 def pipe() -> Iterator[Pipe]:
     pipe = Pipe()
     yield pipe
