@@ -1,0 +1,81 @@
+"""Asya: the sidecar and the runtime as in a pod, two processes and a supervisor, joined by a Unix socket."""
+
+import importlib.metadata
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from asya_core.transports.rabbitmq import topology
+from benchmarks.brokers import free_port
+from benchmarks.processes import ProcessGroup
+from benchmarks.systems.base import Channel, Job, Message, QueueType, plain_message
+
+APPS = Path(__file__).with_name("apps")
+RUNTIME = Path(__file__).parents[2] / "python" / "runtime" / "asya_runtime.py"
+NAMESPACE = "bench"
+
+
+class Asya:
+    """One sidecar and one runtime.
+
+    Args:
+        name: of the row.
+        environment: further settings of the sidecar.
+    """
+
+    def __init__(self, name: str = "asya", environment: dict[str, str] | None = None) -> None:
+        self.name = name
+        self.setup = "default settings: a sidecar and a runtime process, pipelined confirms, mandatory publishes, ack after confirm, one log line per message"
+        self._environment = environment or {}
+
+    def absent(self) -> str | None:
+        return None
+
+    def versions(self) -> dict[str, str]:
+        return {name: importlib.metadata.version(name) for name in ("asya", "pika", "msgspec", "uvloop")}
+
+    def queues(self, job: Job) -> tuple[str, str]:
+        return f"asya-{NAMESPACE}-a", f"asya-{NAMESPACE}-b"
+
+    def declare(self, job: Job, channel: Channel) -> None:
+        # What the operator declares: the actors' queues and the delays of the namespace.
+        kind = topology.QueueType.QUORUM if job.queue_type is QueueType.QUORUM else topology.QueueType.CLASSIC
+        queues = [topology.actor_queue(topology.actor_spec(NAMESPACE, actor), kind) for actor in ("a", "b")]
+        for part in (topology.delays(NAMESPACE), topology.Topology(queues=tuple(queues))):
+            for exchange in part.exchanges:
+                channel.exchange_declare(exchange.name, exchange.type, durable=True)
+            for queue in part.queues:
+                channel.queue_declare(queue.name, durable=True, arguments=dict(queue.arguments))
+            for binding in part.bindings:
+                channel.queue_bind(binding.queue, binding.exchange, routing_key="", arguments=dict(binding.arguments))
+
+    def message(self, job: Job, payload: bytes) -> Callable[[int], Message]:
+        def make(number: int) -> Message:
+            return plain_message(b'{"id":"%08d","route":{"actors":["a","b"],"current":0},"payload":%b}' % (number, payload))
+
+        return make
+
+    def start(self, job: Job) -> ProcessGroup:
+        socket = job.folder / "socket" / "runtime.sock"
+        socket.parent.mkdir(mode=0o770, exist_ok=True)
+        group = ProcessGroup(job.folder / "asya.log")
+        source, sink = self.queues(job)
+        runtime = {
+            "ASYA_HANDLER": f"handlers.{job.handler}",
+            "ASYA_CONCURRENCY": str(job.concurrency or 1),
+            "ASYA_SOURCE_PATH": str(APPS),
+            "ASYA_SOCKET": str(socket),
+        }
+        group.start([sys.executable, str(RUNTIME)], job.environment(source, sink) | runtime, job.folder)
+        sidecar = {
+            "ASYA_ACTOR": "a",
+            "ASYA_NAMESPACE": NAMESPACE,
+            "ASYA_TRANSPORT": "rabbitmq",
+            "ASYA_RABBITMQ_ADDRESS": f"amqp://{job.broker.host}:{job.broker.port}",
+            "ASYA_RABBITMQ_USERNAME": "guest",
+            "ASYA_RABBITMQ_PASSWORD": "guest",
+            "ASYA_SOCKET": str(socket),
+            "ASYA_HEALTH_LISTEN": f"127.0.0.1:{free_port()}",
+        }
+        group.start([sys.executable, "-m", "asya_sidecar"], sidecar | self._environment, job.folder)
+        return group

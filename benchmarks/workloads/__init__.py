@@ -1,0 +1,1 @@
+"""One module per benchmark: its parameters, its metric, its targets."""
