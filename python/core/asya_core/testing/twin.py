@@ -265,8 +265,8 @@ class TwinTransport:
     def subscribe(self, queue: str, prefetch: int) -> None:
         """See `Transport.subscribe`. Raises Bug for a second queue or a prefetch under 1."""
         if prefetch < 1 or self._queue not in (None, queue):
-            raise Bug("bad_subscribe", f"Subscribe to {queue!r} with prefetch {prefetch}; expected 1 or more, and {self._queue or 'any
-            queue'!r}")
+            expected = f"1 or more, and {self._queue or 'any queue'!r}"
+            raise Bug("bad_subscribe", f"Subscribe to {queue!r} with prefetch {prefetch}; expected {expected}")
         self._queue, self._prefetch = queue, prefetch
         self._broker._turn_soon()
 
