@@ -1,0 +1,47 @@
+"""How many messages to hold at a time: few if the handler is slow, many if it is fast.
+
+Called by `decide`. A message that waits here is kept from an idle replica, so look-ahead must be worth its millisecond.
+Source: docs/reference/sidecar-lifecycle.md, section "Prefetch".
+"""
+
+from typing import Final
+
+__all__ = ["RunMeter"]
+
+_STEPS: Final = (100, 32, 16, 4, 1)
+_SLOW_RUN_SECONDS: Final = 0.5
+_MEMORY_BYTES: Final = 32 * 1024 * 1024
+_CHANGE_SECONDS: Final = 5.0
+_FIRST_RUNS: Final = 8
+_WEIGHT: Final = 1 / 16
+
+
+class RunMeter:
+    """The mean length of runs and size of messages, the last few dozen weighing most."""
+
+    __slots__ = ("_bytes", "_next_look", "_runs", "_seconds")
+
+    def __init__(self) -> None:
+        self._runs = 0
+        self._seconds = 0.0
+        self._bytes = 0.0
+        self._next_look = 0.0
+
+    def observe(self, seconds: float, size_bytes: int) -> None:
+        """A run ended: how long it took and how long its message was."""
+        self._runs += 1
+        weight = max(_WEIGHT, 1 / self._runs)
+        self._seconds += (seconds - self._seconds) * weight
+        self._bytes += (size_bytes - self._bytes) * weight
+
+    def is_due(self, now: float) -> bool:
+        """Whether the look-ahead may be changed: first after 8 runs, then at most every 5 s."""
+        return now >= self._next_look and self._runs >= _FIRST_RUNS
+
+    def look_ahead(self, concurrency: int, now: float) -> int:
+        """Messages to hold beyond those that run: 0, 1, 4, 16, 32 or 100. Not due again for 5 s."""
+        self._next_look = now + _CHANGE_SECONDS
+        if self._seconds >= _SLOW_RUN_SECONDS:
+            return 0
+        bound = min(_SLOW_RUN_SECONDS * concurrency / max(self._seconds, 1e-6), _MEMORY_BYTES / max(self._bytes, 1.0))
+        return next((step for step in _STEPS if step <= bound), 0)
