@@ -1,7 +1,7 @@
 """A transport in a process of its own, which a test may kill: the port's calls go through a pipe, its events come back.
 
-Used by the contract suite. The child runs this module: ``python -m asya_core.testing.remote MODULE:FUNCTION ARGUMENT…``; the function gets the
-arguments as strings and gives an unopened transport.
+Used by the contract suite. The child runs this module: ``python -m asya_core.testing.remote MODULE:FUNCTION ARGUMENT…``; the function gets
+the arguments as strings and gives an unopened transport.
 
 Lines of JSON both ways: ``["publish", [1, "queue", {"bytes": "…base64…"}]]`` to the child, ``["Published", {"token": 1, …}]`` from it.
 """
@@ -51,7 +51,7 @@ class RemoteTransport:
         """Start the child and open its transport."""
         self._sink = sink
         self._loop = asyncio.get_running_loop()
-        self._child = subprocess.Popen(self._argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+        self._child = subprocess.Popen(self._argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self._loop.add_reader(self._out, self._on_output)
 
     def kill(self) -> None:
@@ -107,6 +107,7 @@ class RemoteTransport:
         if self._child is not None:
             assert self._child.stdin is not None
             self._child.stdin.write(_line([name, [_packed(argument) for argument in arguments]]))
+            self._child.stdin.flush()
 
     def _on_output(self) -> None:
         chunk = os.read(self._out, 1 << 20)

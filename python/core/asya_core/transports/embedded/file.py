@@ -83,6 +83,8 @@ _TROUBLES: Final = {
     sqlite3.SQLITE_PERM: Trouble.READ_ONLY,
 }
 _PAGE_BYTES: Final = 4096
+_MAX_PAGES: Final = 1_073_741_823
+"""SQLite's default before 3.45, 4 TiB."""
 
 
 class QueueFile:
@@ -124,7 +126,7 @@ class QueueFile:
         execute(f"PRAGMA synchronous = {sync.value}")
         execute("PRAGMA foreign_keys = ON")
         if max_file_bytes is not None:
-            execute(f"PRAGMA max_page_count = {max(1, max_file_bytes // _PAGE_BYTES)}")
+            self.limit(max_file_bytes)
         # A write transaction even if there is nothing to write: a file that may not be written shows itself now.
         execute("BEGIN IMMEDIATE")
         (found,) = execute("PRAGMA user_version").fetchone()
@@ -154,6 +156,11 @@ class QueueFile:
             self._db.close()
         except sqlite3.Error:  # closing checkpoints; what fails there is done by the next one to open the file
             pass
+
+    def limit(self, max_file_bytes: int | None) -> None:
+        """Change the limit of the file's size. What is over it stays; see https://www.sqlite.org/pragma.html#pragma_max_page_count."""
+        pages = _MAX_PAGES if max_file_bytes is None else max(1, max_file_bytes // _PAGE_BYTES)
+        self._db.execute(f"PRAGMA max_page_count = {pages}")
 
     def is_replaced(self) -> bool:
         """Whether the path no longer leads to the open file: removed, moved or another one put in its place."""

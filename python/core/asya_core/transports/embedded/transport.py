@@ -141,6 +141,12 @@ class EmbeddedTransport:
         """See `Transport.max_message_bytes`."""
         return self._max_message_bytes
 
+    def limit_file(self, max_file_bytes: int | None) -> None:
+        """Change `max_file_bytes`; what is over it already stays."""
+        self._max_file_bytes = max_file_bytes
+        if self._file is not None:
+            self._file.limit(max_file_bytes)
+
     # ------------------------------------------------------------------------------------------------------------ calls
 
     def open(self, sink: Sink) -> None:

@@ -1,0 +1,41 @@
+"""The contract of every transport (asya_core.testing.contract), one body over all implementations."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from asya_core.testing.contract import CASES, Case, run_case
+from asya_core.testing.harness import EmbeddedHarness, Harness, TwinHarness
+
+MakeHarness = Callable[[Path], Harness]
+IMPLEMENTATIONS: dict[str, tuple[type[Harness], MakeHarness]] = {
+    "twin": (TwinHarness, lambda folder: TwinHarness()),
+    "embedded": (EmbeddedHarness, EmbeddedHarness),
+}
+
+
+def _parameters() -> list[object]:
+    parameters = []
+    for name, (kind, make) in IMPLEMENTATIONS.items():
+        marks = [pytest.mark.rabbitmq] if name == "rabbitmq" else []
+        for case in CASES:
+            if case.number not in kind.exclusions:
+                parameters.append(pytest.param(case, make, id=f"{name}-{case.number:02}-{case.name}", marks=marks))
+    return parameters
+
+
+@pytest.mark.parametrize(("case", "make"), _parameters())
+def test_transport_keeps_its_contract(case: Case, make: MakeHarness, tmp_path: Path) -> None:
+    run_case(case, make(tmp_path))
+
+
+def test_the_contract_has_thirty_cases_in_order() -> None:
+    assert [case.number for case in CASES] == list(range(1, 31))
+
+
+@pytest.mark.parametrize("name", IMPLEMENTATIONS)
+def test_each_exclusion_is_of_a_known_case_and_has_a_reason(name: str) -> None:
+    kind, _ = IMPLEMENTATIONS[name]
+    assert set(kind.exclusions) <= {case.number for case in CASES}
+    assert all(len(reason) > 20 for reason in kind.exclusions.values())
