@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
@@ -529,6 +530,10 @@ async def _acks_work_while_the_broker_takes_no_publishes(room: Room) -> None:
     await eventually(lambda: room.admin.depth(room.other), Depth(6, 0))
 
 
+def _given_or_given_up(room: Room, consumer: Peer) -> bool:
+    return bool(consumer.delivered) or room.admin.depth(room.dead_letters).ready == 1
+
+
 @_case(29)
 async def _message_over_the_brokers_limit_lands_in_the_dead_letter_queue(room: Room) -> None:
     short = queue_name(room.harness.namespace, "short")
@@ -540,9 +545,8 @@ async def _message_over_the_brokers_limit_lands_in_the_dead_letter_queue(room: R
         assert deliveries <= 4
         consumer, process = await room.victim()
         consumer.transport.subscribe(short, 1)
-        delivered = consumer.delivered
-        await eventually(lambda delivered=delivered: bool(delivered) or room.admin.depth(room.dead_letters).ready == 1, True)  # type:
-        ignore[misc] deliveries += bool(consumer.delivered)
+        await eventually(partial(_given_or_given_up, room, consumer), True)
+        deliveries += bool(consumer.delivered)
         process.kill()
     watcher = await room.peer()
     watcher.transport.subscribe(room.dead_letters, 1)
@@ -564,6 +568,6 @@ async def _no_foreign_exception_escapes(room: Room) -> None:
     peer.transport.reject(Receipt(""))
     await peer.until(lambda: sum(isinstance(event, Connected) for event in peer.events) >= 4)
     for queue in ("", "ü" * 300, "no such queue"):
-        _raised(Refused, lambda queue=queue: room.admin.depth(queue))  # type: ignore[misc]
+        _raised(Refused, partial(room.admin.depth, queue))
     assert await peer.publish(room.queue, b"2") == [CONFIRMED]
     assert not escaped
