@@ -6,7 +6,7 @@ stuck loop gives none, and the kubelet's probe fails by its timeout.
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 from asya_core.ops.metrics import CONTENT_TYPE
 from asya_core.ops.settings import Listen
@@ -89,10 +89,9 @@ class _HealthConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the loop."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's transports are no subclass of it
         if not self._server.connected(self):
-            transport.abort()
+            self._transport.abort()
             return
         self._timer = asyncio.get_running_loop().call_later(_IDLE_SECONDS, self.close)
 

@@ -1,0 +1,54 @@
+"""Handlers of the process tests."""
+
+import os
+import time
+
+
+def identity(payload):
+    return payload
+
+
+def greet(payload):
+    return {**payload, "greeting": f"hello {payload['name']}"}
+
+
+def fail(payload):
+    raise ValueError(f"no {payload}")
+
+
+def split(payload):
+    return [{"n": n} for n in range(payload["count"])]
+
+
+def end(payload):
+    return None
+
+
+def hang(payload):
+    if payload == "hang":
+        while True:
+            time.sleep(60)
+    return payload
+
+
+def fail_at_first(payload):
+    path = payload["path"]
+    with open(path, "a", encoding="ascii") as file:
+        file.write("x")
+    if os.path.getsize(path) < payload["runs"]:
+        raise TimeoutError("not yet")
+    return payload
+
+
+def die(payload):
+    if payload == "die":
+        os.kill(os.getpid(), 9)
+    return payload
+
+
+def wait_for(payload):
+    with open(payload["started"], "w", encoding="ascii"):
+        pass
+    while not os.path.exists(payload["go"]):
+        time.sleep(0.01)
+    return payload
