@@ -1,7 +1,7 @@
 """A RabbitMQ node of the benchmark's own: fresh data, own name and ports, loopback only, ended with the run.
 
-Called by `run`. It shares nothing with the node of ci/services.sh but the installed package, which that script installs without starting
-the system's service. The node's settings are RabbitMQ's defaults except addresses and the memory alarm, which a filled queue must not reach.
+Called by `run`. It shares nothing with the node of ci/services.sh but the installed package. The node's settings are RabbitMQ's
+defaults except addresses and the memory alarm, which a filled queue must not reach.
 """
 
 import contextlib

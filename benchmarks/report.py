@@ -102,11 +102,10 @@ def _targets(result: CaseResult, index: int, verdicts: Verdicts) -> str:
     for unit, target in contender.targets.items():
         ratio = _ratio(result, index, unit).median
         less = unit in LESS_IS_BETTER
-        what = f"{result.case.bench} {result.case.title}: {unit}, Asya ÷ {contender.label} = {ratio:.2f}, target {'≤' if less else '≥'} {target}"
+        sign = "≤" if less else "≥"
+        what = f"{result.case.bench} {result.case.title}: {unit}, Asya ÷ {contender.label} = {ratio:.2f}, target {sign} {target}"
         verdict = verdicts.add(what, ratio <= target if less else ratio >= target)
-        texts.append(
-            f"{'≤' if less else '≥'} {target}{' ' + unit if len(contender.targets) > 1 or unit.startswith('CPU') else ''}: {verdict}"
-        )
+        texts.append(f"{sign} {target}{' ' + unit if len(contender.targets) > 1 or unit.startswith('CPU') else ''}: {verdict}")
     return "; ".join(texts) or "–"
 
 

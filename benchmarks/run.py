@@ -1,8 +1,8 @@
 """The only entry of the benchmarks: chooses what runs, lets contenders take turns, prints the table and writes results/DATE.json.
 
-    python -m benchmarks.run [--only B1,B3] [--quick] [--systems asya,celery] [--rounds N] [--guards-only] [--update-docs]
+    python -m benchmarks.run [--only B1,B3] [--quick] [--systems celery] [--rounds N] [--update-docs]
 
-`make bench` calls it. Exit 0 whatever was measured, as machines differ: a missed target is printed, not an error. Exit 1: could not measure.
+`make bench` calls it. Exit 0 whatever was measured, as machines differ: a missed target is printed, not an error.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from pathlib import Path
 
 from benchmarks import guards, report
 from benchmarks.brokers import RabbitNode
-from benchmarks.measure import Case, dump, run_once
+from benchmarks.measure import Case, Sample, dump, run_once
 
 ROOT = Path(__file__).parents[1]
 WORKLOADS = {"B1": "b01_one_hop", "B3": "b03_latency", "B4": "b04_quorum", "B5": "b05_payload", "B7": "b07_slow_handler"}
@@ -102,7 +102,7 @@ def _chosen(case: Case, options: argparse.Namespace) -> Case:
 
 def _run_case(case: Case, versions: dict[str, dict[str, str]]) -> report.CaseResult:
     absent = [contender.system.absent() for contender in case.contenders]
-    samples: list[list[report.Sample]] = [[] for _ in case.contenders]
+    samples: list[list[Sample]] = [[] for _ in case.contenders]
     began = time.monotonic()
     print(f"bench: {case.bench} {case.title}, {case.rounds} rounds", file=sys.stderr)
     with RabbitNode() as broker:

@@ -4,6 +4,7 @@ set -Eeuo pipefail
 cd "$(dirname "$0")/.."
 
 tier=${1:-all}
+if [ -n "${CI:-}" ]; then ci/tools.sh; fi
 if [ -x ci/services.sh ]; then eval "$(ci/services.sh env)"; fi
 
 pure=(asya_core.wire asya_core.ops.backoff asya_core.transports.rabbitmq.topology

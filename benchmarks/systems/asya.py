@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from asya_core.transports.rabbitmq import topology
+from asya_core.transports.rabbitmq import settings, topology
 from benchmarks.brokers import free_port
 from benchmarks.processes import ProcessGroup
 from benchmarks.systems.base import Channel, Job, Message, QueueType, plain_message
@@ -25,7 +25,9 @@ class Asya:
 
     def __init__(self, name: str = "asya", environment: dict[str, str] | None = None) -> None:
         self.name = name
-        self.setup = "default settings: a sidecar and a runtime process, pipelined confirms, mandatory publishes, ack after confirm, one log line per message"
+        self.setup = (
+            "default settings: sidecar and runtime in two processes, confirms, mandatory publishes, ack after confirm, a log line each"
+        )
         self._environment = environment or {}
 
     def absent(self) -> str | None:
@@ -39,7 +41,7 @@ class Asya:
 
     def declare(self, job: Job, channel: Channel) -> None:
         # What the operator declares: the actors' queues and the delays of the namespace.
-        kind = topology.QueueType.QUORUM if job.queue_type is QueueType.QUORUM else topology.QueueType.CLASSIC
+        kind = settings.QueueType.QUORUM if job.queue_type is QueueType.QUORUM else settings.QueueType.CLASSIC
         queues = [topology.actor_queue(topology.actor_spec(NAMESPACE, actor), kind) for actor in ("a", "b")]
         for part in (topology.delays(NAMESPACE), topology.Topology(queues=tuple(queues))):
             for exchange in part.exchanges:

@@ -1,7 +1,8 @@
 """Any other sidecar, named by ``BENCH_PEER``: an executable that consumes envelopes from one queue and publishes them to the next.
 
-It is started with the variables of `Job.environment` (``BENCH_URL``, ``BENCH_SOURCE``, ``BENCH_SINK``, ``BENCH_HANDLER``, …), with the
-handlers of systems/apps/handlers.py in its working directory, and gets envelopes whose route is ``[a, b]``. Absent unless the variable is set.
+It is started with the variables of `Job.environment` (``BENCH_URL``, ``BENCH_SOURCE``, ``BENCH_SINK``, ``BENCH_HANDLER``, …), with
+the handlers of systems/apps/handlers.py in its working directory, and gets envelopes whose route is ``[a, b]``. Absent unless the
+variable is set.
 """
 
 import os
