@@ -1,0 +1,81 @@
+"""The broker of one run: where the queues are, how the sidecars reach them, and how they are made and taken away again.
+
+Called by `session`. The only file of the command line that knows which transports there are.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from asya_core.transports.base import QueueAdmin, QueueSpec, Transport
+from asya_core.transports.embedded import EmbeddedAdmin, EmbeddedTransport
+from asya_core.wire.names import ERROR_END, HAPPY_END, dead_letter_queue_name, queue_name
+
+__all__ = ["Broker", "EmbeddedBroker", "queue_specs"]
+
+
+class Broker(Protocol):
+    """What a run needs of a broker."""
+
+    def environment(self) -> Mapping[str, str]:
+        """Settings of a sidecar that reach this broker."""
+        ...
+
+    def declare(self, namespace: str, actors: Iterable[str]) -> None:
+        """Make all queues of `namespace`. Raises Unavailable, Refused."""
+        ...
+
+    def transport(self, namespace: str) -> Transport:
+        """A new transport, not open yet."""
+        ...
+
+    def remove(self, namespace: str, actors: Iterable[str]) -> list[str]:
+        """Take away the queues of `namespace` that hold nothing; gives those that stay. Raises Unavailable, Refused."""
+        ...
+
+
+def queue_specs(namespace: str, actors: Iterable[str]) -> list[QueueSpec]:
+    """Every queue of a namespace with `actors`, in the order in which one may name the other as dead-letter queue."""
+    dead, error_end = dead_letter_queue_name(namespace), queue_name(namespace, ERROR_END)
+    return [
+        QueueSpec(dead),
+        QueueSpec(error_end, dead_letter=dead),
+        *(QueueSpec(queue_name(namespace, name), dead_letter=error_end) for name in (HAPPY_END, *actors)),
+    ]
+
+
+def _ensure(admin: QueueAdmin, specs: Iterable[QueueSpec]) -> None:
+    for spec in specs:
+        admin.ensure(spec)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddedBroker:
+    """A queue file.
+
+    Attributes:
+        path: the file; its folder exists.
+    """
+
+    path: Path
+
+    def environment(self) -> Mapping[str, str]:
+        """See `Broker.environment`."""
+        return {"ASYA_TRANSPORT": "embedded", "ASYA_EMBEDDED_PATH": str(self.path)}
+
+    def declare(self, namespace: str, actors: Iterable[str]) -> None:
+        """See `Broker.declare`."""
+        admin = EmbeddedAdmin(self.path)
+        try:
+            _ensure(admin, queue_specs(namespace, actors))
+        finally:
+            admin.close()
+
+    def transport(self, namespace: str) -> Transport:
+        """See `Broker.transport`."""
+        return EmbeddedTransport(self.path)
+
+    def remove(self, namespace: str, actors: Iterable[str]) -> list[str]:
+        """See `Broker.remove`. Nothing to do: the file goes with its folder, or is kept as a whole."""
+        return []
