@@ -1,0 +1,180 @@
+"""`RabbitAdmin`: makes queues and looks at them. Blocking; for operators, the command line and tests.
+
+What to declare comes from `topology`. Counts of unsettled messages are known to the management API only, AMQP has no way to ask for
+them; so `depth` and `delete_if_empty` need `RabbitSettings.management_url`. An unknown number is an error, never zero.
+"""
+
+import base64
+import json
+import ssl
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterable
+from typing import Any, Final, TypeVar
+from urllib.parse import quote
+
+from asya_core.transports.base import Depth, Mismatch, QueueSpec
+from asya_core.transports.rabbitmq import connection, topology
+from asya_core.transports.rabbitmq.settings import RabbitSettings
+from asya_core.wire.errors import Refused, Unavailable
+
+__all__ = ["RabbitAdmin"]
+
+T = TypeVar("T")
+HTTP_SECONDS: Final = 10.0
+
+
+class RabbitAdmin:
+    """See `asya_core.transports.base.QueueAdmin`.
+
+    Besides the queue, `ensure` makes the delay exchange and queues of the settings' namespace, once per object.
+
+    Args:
+        settings: where and as whom; the user needs the right to configure what is declared.
+    """
+
+    def __init__(self, settings: RabbitSettings) -> None:
+        self._settings = settings
+        self._connection: Any = None
+        self._channel: Any = None
+        self._has_delays = False
+
+    def ensure(self, spec: QueueSpec) -> None:
+        if not self._has_delays:
+            self.ensure_topology(topology.delays(self._settings.namespace))
+            self._has_delays = True
+        self.ensure_topology(topology.Topology(queues=(topology.actor_queue(spec, self._settings.queue_type),)))
+
+    def ensure_topology(self, wanted: topology.Topology) -> None:
+        """Declare all of it. Twice is the same as once. Raises `Mismatch` naming the first queue or exchange that differs."""
+        for exchange in wanted.exchanges:
+            self._declare(exchange.name, "exchange_declare", exchange.name, exchange.type, durable=True)
+        for queue in wanted.queues:
+            self._declare(queue.name, "queue_declare", queue.name, durable=True, arguments=dict(queue.arguments))
+        for binding in wanted.bindings:
+            self._declare(binding.queue, "queue_bind", binding.queue, binding.exchange, routing_key="", arguments=dict(binding.arguments))
+
+    def ensure_namespace(self, actors: Iterable[str]) -> None:
+        """Declare everything that the settings' namespace with these actors has. Raises `Mismatch`."""
+        self.ensure_topology(topology.namespace_topology(self._settings.namespace, actors, self._settings.queue_type))
+        self._has_delays = True
+
+    def depth(self, queue: str) -> Depth:
+        ready = self._ready_and_consumers(queue)[0]
+        return Depth(ready=ready, unsettled=self._statistics(queue))
+
+    def delete_if_empty(self, queue: str) -> bool:
+        """Delete the queue unless it holds messages, unsettled ones included, or has consumers. True if it is gone afterwards.
+
+        The count of unsettled messages is as old as the broker's statistics; so an empty queue without consumers is looked at again after
+        `RabbitSettings.statistics_seconds`, which is how long this may take.
+        """
+        for last in (False, True):
+            try:
+                ready, consumers = self._ready_and_consumers(queue)
+            except Refused as error:
+                if error.code == "no_such_queue":
+                    return True
+                raise
+            if ready or consumers or self._statistics(queue):
+                return False
+            if not last:
+                time.sleep(self._settings.statistics_seconds)
+        if self._ready_and_consumers(queue) != (0, 0):
+            return False
+        self._call(lambda channel: channel.queue_delete(queue))
+        return True
+
+    def purge(self, queue: str) -> int:
+        return int(self._call(lambda channel: channel.queue_purge(queue)).method.message_count)
+
+    def peek(self, queue: str, limit: int) -> list[bytes]:
+        def read(channel: Any) -> list[bytes]:
+            bodies: list[bytes] = []
+            last = None
+            while len(bodies) < limit:
+                method, _properties, body = channel.basic_get(queue)
+                if method is None:
+                    break
+                last = method.delivery_tag
+                bodies.append(body)
+            if last is not None:
+                channel.basic_nack(last, multiple=True, requeue=True)
+            return bodies
+
+        try:
+            return self._call(read)
+        finally:
+            # What the broker has not put back yet is put back when the channel closes.
+            self.close()
+
+    def close(self) -> None:
+        """Let go of the connection; the next call makes a new one. Idempotent."""
+        broker, self._connection, self._channel = self._connection, None, None
+        if broker is not None:
+            try:
+                with connection.translated(self._settings):
+                    broker.close()
+            except (Unavailable, Refused, connection.PreconditionFailed):
+                pass  # it is gone, which was wanted
+
+    def _declare(self, name: str, method: str, *arguments: object, **more: object) -> None:
+        try:
+            self._call(lambda channel: getattr(channel, method)(*arguments, **more))
+        except connection.PreconditionFailed as error:
+            raise Mismatch(name, str(error)) from error
+
+    def _ready_and_consumers(self, queue: str) -> tuple[int, int]:
+        answer = self._call(lambda channel: channel.queue_declare(queue, passive=True)).method
+        return int(answer.message_count), int(answer.consumer_count)
+
+    def _call(self, operation: Callable[[Any], T]) -> T:
+        """Runs an operation on a channel, once more on a new connection if the old one had died in the meantime."""
+        for fresh in (self._channel is None, True):
+            if fresh and self._channel is None:
+                self._connection, self._channel = connection.blocking_connection(self._settings, "admin")
+            try:
+                with connection.translated(self._settings):
+                    return operation(self._channel)
+            except (Refused, connection.PreconditionFailed):
+                self.close()  # the broker has closed the channel
+                raise
+            except Unavailable:
+                self.close()
+                if fresh:
+                    raise
+        raise AssertionError("unreachable")
+
+    def _statistics(self, queue: str) -> int:
+        """Unsettled messages of the queue, as old as the broker's statistics."""
+        url = self._settings.management_url
+        if url is None:
+            raise Refused(
+                "management_needed",
+                f"Unsettled messages of queue {queue} are not known without the management API",
+                "set the URL of RabbitMQ's management plugin",
+            )
+        credentials = self._settings.credentials()
+        basic = base64.b64encode(f"{credentials.username}:{credentials.password}".encode()).decode()
+        path = f"/api/queues/{quote(self._settings.vhost, safe='')}/{quote(queue, safe='')}"
+        request = urllib.request.Request(url.rstrip("/") + path, headers={"Authorization": f"Basic {basic}"})
+        context = ssl.create_default_context(cafile=self._settings.tls_ca) if url.startswith("https:") else None
+        try:
+            with urllib.request.urlopen(request, timeout=HTTP_SECONDS, context=context) as answer:
+                found = json.load(answer)
+        except urllib.error.HTTPError as error:
+            if error.code == 404:
+                raise Refused("no_such_queue", f"Queue {queue} is not known to the management API at {url}", "declare it first") from error
+            if error.code in (401, 403):
+                raise Refused(
+                    "broker_refused", f"Management API at {url} refused the user: {error.code}", "give it the tag monitoring"
+                ) from error
+            raise Unavailable("management_unavailable", f"Management API at {url} answered {error.code}", "try again later") from error
+        except (OSError, ValueError) as error:
+            raise Unavailable("management_unavailable", f"Management API at {url} cannot be read", "check the URL") from error
+        count = found.get("messages_unacknowledged") if isinstance(found, dict) else None
+        if not isinstance(count, int):
+            # A queue that was made a moment ago has no statistics yet.
+            raise Unavailable("statistics_missing", f"Management API has no counts of queue {queue} yet", "try again in a few seconds")
+        return count
