@@ -191,7 +191,7 @@ async def _listen(health: HealthServer, settings: SidecarSettings) -> int | None
     except OSError as error:
         where = f"{settings.health_listen.host}:{settings.health_listen.port}"
         raise RemoteFault(
-            "bad_setting", f"ASYA_HEALTH_LISTEN {where} cannot be had: {error.strerror or error}", "choose another port, or off"
+            "bad_setting", f"ASYA_HEALTH_LISTEN {where} cannot be had: {os.strerror(error.errno or 0)}", "choose another port, or off"
         ) from error
 
 

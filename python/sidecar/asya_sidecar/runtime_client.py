@@ -227,7 +227,8 @@ class RuntimeClient:
                 self._connection = connection
                 self.problem = "the runtime is loading its handler"
                 connection.begin()
-                return
+                if not connection.is_over:  # else it was refused or closed by what had come already
+                    return
 
 
 class _Connection(asyncio.Protocol):

@@ -76,9 +76,9 @@ class Runtime:
 
     async def stop(self) -> None:
         assert self._server is not None
-        self._server.close()
-        for _ in range(5):  # turns of the loop in which a connection that was just accepted becomes a peer
+        for _ in range(5):  # turns of the loop in which a connection that was just accepted becomes a peer: a closed server loses it
             await asyncio.sleep(0)
+        self._server.close()
         for peer in self._all:
             peer.close()
             try:
