@@ -947,6 +947,7 @@ _HINTS = {
     "pandas.core.series.Series": "use .tolist()",
     "torch.Tensor": "use .tolist()",
 }
+_MAX_PATH_LENGTH = 4000
 _PLAIN = frozenset((str, int, float, bool, type(None)))
 
 
@@ -1033,6 +1034,8 @@ def find_problem(root: Any, path: str) -> str:
         if leaving:
             above.discard(id(value))
             continue
+        if len(where) > _MAX_PATH_LENGTH:  # longer and longer paths would cost the square of the depth
+            return f"{where[:200]}… is nested too deeply; make it flatter"
         if value is None or isinstance(value, (str, int, float)):
             problem = _scalar_problem(value)
         elif isinstance(value, (dict, list, tuple)):
