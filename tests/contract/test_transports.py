@@ -26,6 +26,7 @@ def _parameters() -> list[object]:
 
 
 @pytest.mark.parametrize(("case", "make"), _parameters())
+@pytest.mark.behaviour("transport:contract")
 def test_transport_keeps_its_contract(case: Case, make: MakeHarness, tmp_path: Path) -> None:
     run_case(case, make(tmp_path))
 

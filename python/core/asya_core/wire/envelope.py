@@ -10,8 +10,8 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Final, TypeVar
+from datetime import UTC, datetime
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 
@@ -50,11 +50,11 @@ class _RouteJson(msgspec.Struct):
 
 
 class Claim(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A payload kept in object storage: its key under the claims prefix, its size in bytes, its SHA-256 in hex."""
+    """A payload kept in object storage: its key under the claims prefix, its size in bytes, its SHA-256 in lower-case hex."""
 
-    key: str
-    bytes: int
-    sha256: str
+    key: Annotated[str, msgspec.Meta(min_length=1)]
+    bytes: Annotated[int, msgspec.Meta(ge=0)]
+    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 
 
 _decode_members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -77,7 +77,7 @@ class Envelope:
         route: where it was and goes.
         headers: JSON bytes by name; absent headers are empty.
         parent_id: the id of the envelope that fanned out into this one, or None.
-        deadline: when it is worth nothing any more, with a zone, or None.
+        deadline: when it is worth nothing any more, in UTC, or None.
         claim: where the payload is if it does not travel inside, or None.
     """
 
@@ -186,7 +186,7 @@ def read(members: Mapping[str, msgspec.Raw]) -> Envelope:
         raise _bad("Envelope has " + ("both payload and asya_claim" if claim else "no payload"))
     route = _route(members)
     headers = _member(members, "headers", _decode_members, "an object") or {}
-    if headers and len(bytes(members["headers"])) > MAX_HEADERS_BYTES:
+    if "headers" in members and len(bytes(members["headers"])) > MAX_HEADERS_BYTES:
         raise _bad(f"Envelope headers are over {MAX_HEADERS_BYTES} bytes")
     deadline = _member(members, "deadline", _decode_text, "a string")
     return Envelope(
@@ -256,7 +256,11 @@ def _route(members: Mapping[str, msgspec.Raw]) -> Route:
 def _deadline(text: str) -> datetime:
     if not _RFC3339.fullmatch(text):
         raise _bad(f"Envelope deadline {text[:40]!r} is no RFC 3339 time with a zone")
+    # RFC 3339 section 5.6 allows lower-case t and z and second 60; the standard library knows neither.
+    text = text.upper()
+    if text[17:19] == "60":
+        text = f"{text[:17]}59{text[19:]}"
     try:
-        return datetime.fromisoformat(text)
-    except ValueError as error:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         raise _bad(f"Envelope deadline {text[:40]!r} is no time: {error}") from error

@@ -77,28 +77,51 @@ class FrameReader:
 
         Raises RemoteFault ``frame_too_large`` or ``bad_frame``; the stream is of no use after that.
         """
-        buffer = self._buffer
-        buffer += chunk
+        if not self._buffer:
+            # The usual case, whole frames in one chunk, costs one copy of each body and none of the chunk.
+            return self._whole_frames(chunk)
+        self._buffer += chunk
+        return self._buffered_frames()
+
+    def _whole_frames(self, chunk: bytes) -> Iterator[Frame]:
         start = 0
         try:
-            while len(buffer) - start >= 4:
-                (length,) = _LENGTH.unpack_from(buffer, start)
-                if length < _MIN_LENGTH:
-                    raise RemoteFault("bad_frame", f"Frame length is {length}; expected at least {_MIN_LENGTH}")
-                if length > self._max:
-                    raise RemoteFault("frame_too_large", f"Frame of {length} bytes; expected at most {self._max}")
-                end = start + 4 + length
-                if len(buffer) < end:
-                    break
-                _, kind, call = _HEADER.unpack_from(buffer, start)
-                body = bytes(memoryview(buffer)[start + 9 : end])
+            while (end := self._end_of_frame(chunk, start)) is not None:
+                frame = _frame(chunk, start, end)
                 start = end
-                try:
-                    yield Frame(Kind(kind), call, body)
-                except ValueError:
-                    raise RemoteFault("bad_frame", f"Frame kind is {kind:#04x}; expected one of the seven kinds") from None
+                yield frame
         finally:
-            del buffer[:start]
+            self._buffer += memoryview(chunk)[start:]
+
+    def _buffered_frames(self) -> Iterator[Frame]:
+        start = 0
+        try:
+            while (end := self._end_of_frame(self._buffer, start)) is not None:
+                frame = _frame(self._buffer, start, end)
+                start = end
+                yield frame
+        finally:
+            del self._buffer[:start]
+
+    def _end_of_frame(self, buffer: bytes | bytearray, start: int) -> int | None:
+        """Where the frame at `start` ends; None if it is not complete. Checks its length as soon as that is there."""
+        if len(buffer) - start < _LENGTH.size:
+            return None
+        (length,) = _LENGTH.unpack_from(buffer, start)
+        if length < _MIN_LENGTH:
+            raise RemoteFault("bad_frame", f"Frame length is {length}; expected at least {_MIN_LENGTH}")
+        if length > self._max:
+            raise RemoteFault("frame_too_large", f"Frame of {length} bytes; expected at most {self._max}")
+        end = start + _LENGTH.size + int(length)
+        return end if len(buffer) >= end else None
+
+
+def _frame(buffer: bytes | bytearray, start: int, end: int) -> Frame:
+    _, kind, call = _HEADER.unpack_from(buffer, start)
+    try:
+        return Frame(Kind(kind), call, bytes(memoryview(buffer)[start + _HEADER.size : end]))
+    except ValueError:
+        raise RemoteFault("bad_frame", f"Frame kind is {kind:#04x}; expected one of the seven kinds") from None
 
 
 def encode_frame(kind: Kind, call: int, body: bytes = b"") -> bytes:
