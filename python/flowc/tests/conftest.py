@@ -1,0 +1,6 @@
+"""The oracle beside these tests is importable as `oracle`."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))

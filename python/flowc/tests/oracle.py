@@ -1,0 +1,221 @@
+"""The oracle: a flow as plain Python against its compiled routers in a small mesh. Handlers log what they see and return a changed copy."""
+
+import ast
+import builtins
+import copy
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from asya_flowc import Compilation, Diagnostic, Options, compile_source
+
+HOPS = 5_000
+
+
+@dataclass
+class Run:
+    """What one execution came to: handlers with the payload they saw, and the last payload or the exception's type."""
+
+    seen: list[tuple[str, Any]] = field(default_factory=list)
+    final: Any = None
+    error: str = ""
+    hops: int = 0
+
+
+def compiled(text: str, options: Options | None = None, path: str = "flow.py") -> Compilation:
+    done = compile_source(text, path, options)
+    assert not isinstance(done, list), "\n".join(f"{one.location} {one.code} {one.message}" for one in done)
+    return done
+
+
+def refused(text: str, options: Options | None = None, path: str = "flow.py") -> list[Diagnostic]:
+    done = compile_source(text, path, options)
+    assert isinstance(done, list), "the flow was accepted"
+    return done
+
+
+def json_copy(value: Any) -> Any:
+    return json.loads(json.dumps(value))
+
+
+def edit(name: str, payload: Any) -> Any:
+    """What the handler `name` makes of a payload: a changed copy, a pure function of both."""
+    new = json_copy(payload)
+    if isinstance(new, dict):
+        new["calls"] = new.get("calls", 0) + 1
+        new["last"] = name
+        if isinstance(new.get("n"), int):
+            new["n"] += len(name) % 3
+    return new
+
+
+class _Plain(ast.NodeTransformer):
+    """The flow for plain execution: loops over JSON snapshots, while loops under the same bound."""
+
+    def __init__(self, bound: int) -> None:
+        self.bound = bound
+
+    def visit_For(self, node: ast.For) -> ast.AST:
+        self.generic_visit(node)
+        node.iter = ast.Call(func=ast.Name(id="_snapshot", ctx=ast.Load()), args=[node.iter], keywords=[])
+        return node
+
+    def visit_While(self, node: ast.While) -> ast.AST:
+        self.generic_visit(node)
+        name = f"_turns_{node.lineno}_{node.col_offset}"
+        turn = ast.parse(f"{name} = _turn({name}, {self.bound})").body
+        node.body = [*turn, *node.body]
+        return [*ast.parse(f"{name} = 0").body, node]  # type: ignore[return-value]
+
+
+def _turn(turns: int, bound: int) -> int:
+    if bound and turns + 1 > bound:
+        raise RuntimeError("bound")
+    return turns + 1
+
+
+def _snapshot(iterable: Any) -> Any:
+    if isinstance(iterable, range):
+        return iterable
+    return [tuple(json_copy(list(one))) if type(one) is tuple else json_copy(one) for one in list(iterable)]
+
+
+def plain(text: str, done: Compilation, payload: Any, *, bound: int = 100) -> Run:
+    """Run the flow as Python; handlers are whatever the flow's calls name."""
+    run = Run()
+    tree = ast.parse(text)
+    tree = ast.fix_missing_locations(_Plain(bound).visit(tree))
+    space: dict[str, Any] = {"_snapshot": _snapshot, "_turn": _turn, "__builtins__": builtins, "__name__": "flow"}
+    handlers = {one.key: one for one in done.program.flow.handlers}
+
+    def stand_in(name: str) -> Callable[[Any], Any]:
+        def handler(value: Any) -> Any:
+            run.seen.append((name, json_copy(value)))
+            return edit(name, value)
+
+        return handler
+
+    for node in list(tree.body):  # handlers of the file are replaced below; their imports may not exist here
+        if isinstance(node, ast.Import | ast.ImportFrom) and not _is_library(node):
+            tree.body.remove(node)
+    exec(compile(tree, "flow.py", "exec"), space)
+    classes: dict[str, dict[str, Any]] = {}
+    for one in handlers.values():
+        if len(one.text) == 1:
+            space[one.text[0]] = stand_in(one.actor)
+        else:
+            classes.setdefault(one.text[-2], {})[one.text[-1]] = staticmethod(stand_in(one.actor))
+    for name, members in classes.items():
+        space[name] = type(name, (), members)
+    try:
+        run.final = json_copy(space[done.flow](json_copy(payload)))
+    except Exception as error:
+        run.error = type(error).__name__
+    return run
+
+
+def _is_library(node: ast.Import | ast.ImportFrom) -> bool:
+    names = [one.name for one in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+    return all(name.partition(".")[0] in sys.stdlib_module_names for name in names)
+
+
+@contextmanager
+def environment(values: dict[str, str]) -> Iterator[None]:
+    """The process environment with these as its only `ASYA_` variables."""
+    before = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("ASYA_")}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name in values:
+            os.environ.pop(name, None)
+        os.environ.update(before)
+
+
+def load(done: Compilation) -> dict[str, Any]:
+    """The generated module's names."""
+    space: dict[str, Any] = {"__name__": "routers"}
+    exec(compile(done.artifacts["routers.py"], "routers.py", "exec"), space)
+    return space
+
+
+def mesh(done: Compilation, payload: Any, *, redeliver: bool = False) -> Run:
+    """Run the routers with the route ``pre, start, T1, T2`` and check, for each router, what must not change."""
+    run = Run()
+    space = load(done)
+    routers = {one.actor: space[one.name] for one in done.routers}
+    folded = f"folded_{done.flow}" in space
+    if folded:
+        routers = {done.entry: space[f"folded_{done.flow}"]}
+    names = {one.actor for one in done.program.flow.handlers}
+    envelope = {
+        "id": "e1",
+        "parent_id": "e0",
+        "headers": {"trace": "t"},
+        "deadline": "d",
+        "other": [1],
+        "route": {"actors": ["pre", done.entry, "t-1", "t-2"], "current": 1},
+        "payload": json_copy(payload),
+    }
+    with environment(dict(done.environment)):
+        while True:
+            route = envelope["route"]
+            entry = route["actors"][route["current"]]
+            if entry == "t-1":
+                break
+            run.hops += 1
+            assert run.hops < HOPS, "the envelope does not arrive"
+            actor = entry.partition(":")[0]
+            before = json_copy(envelope)
+            if actor in names:
+                run.seen.append((actor, json_copy(envelope["payload"])))
+                envelope["payload"] = edit(actor, envelope["payload"])
+                route["current"] += 1
+                continue
+            try:
+                after = routers[actor](json_copy(before))
+                if redeliver:
+                    assert json_copy(routers[actor](json_copy(before))) == json_copy(after), "a redelivery is decided otherwise"
+            except Exception as error:
+                run.error = type(error).__name__
+                return run
+            _unchanged(before, after, moves_once=not folded)
+            envelope = json_copy(after)
+    assert envelope["route"]["actors"][-2:] == ["t-1", "t-2"]
+    assert envelope["headers"] == {"trace": "t"}, "state is left behind"
+    run.final = envelope["payload"]
+    return run
+
+
+def _unchanged(before: Any, after: Any, *, moves_once: bool) -> None:
+    current = before["route"]["current"]
+    moved = after["route"]["current"] - current
+    assert moved == 1 if moves_once else 1 <= moved <= 64
+    assert after["route"]["actors"][: current + 1] == before["route"]["actors"][: current + 1], "the past was edited"
+    behind = before["route"]["actors"][current + 1 :]
+    assert not behind or after["route"]["actors"][-len(behind) :] == behind, "the tail was edited"
+    for key in ("id", "parent_id", "deadline", "other"):
+        assert after[key] == before[key]
+    assert after["headers"]["trace"] == "t"
+
+
+def agree(text: str, *payloads: Any, options: Options | None = None) -> Compilation:
+    """Compile, then compare plain Python and mesh, per actor and folded, for every payload."""
+    options = options or Options()
+    done = compiled(text, options)
+    folded = compiled(text, replace(options, routers="folded"))
+    for payload in payloads or ({},):
+        expected = plain(text, done, payload, bound=options.max_iterations)
+        for one in (done, folded):
+            found = mesh(one, payload, redeliver=True)
+            assert (found.seen, found.final, found.error) == (expected.seen, expected.final, expected.error), done.artifacts["routers.py"]
+    return done
+
+
+def steps_of(done: Compilation, payload: Any) -> list[str]:
+    """The handlers that a run passes."""
+    return [name for name, _ in mesh(done, copy.deepcopy(payload)).seen]
