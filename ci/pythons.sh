@@ -8,7 +8,7 @@
 # ASYA_PYTHON_NAME      package, default python3.13
 #
 # The archive's address is the one in this machine's own apt sources. Packages and all they depend on, the C library too, are resolved by
-# apt against an empty package state, fetched, and unpacked; the interpreter is then told to use that loader and those libraries.
+# apt against an empty package state, fetched, and unpacked; a wrapper starts the interpreter with that loader and those libraries.
 set -Eeuo pipefail
 shopt -s nullglob
 
@@ -68,7 +68,7 @@ apt() {
 say "reading the package list of $suite"
 apt update
 say "fetching $name and what it depends on"
-apt install --yes --download-only "$name" patchelf
+apt install --yes --download-only "$name"
 say "unpacking into $root"
 for package in "$folder"/archives/*.deb; do
     dpkg-deb -x "$package" "$root"
@@ -81,12 +81,15 @@ loader=$(find "$root/usr/lib64" "$root/usr/lib" "$root/lib64/" -maxdepth 2 -name
 triplet=$(basename "$(dirname "$(find "$root" -name 'libc.so.6' | head -n 1)")")
 libraries=$root/usr/lib/$triplet:$root/lib/$triplet
 
-say "pointing $name at its own loader and libraries"
+say "starting $name by its own loader, with its own libraries"
 real=$(readlink -f "$python")
-patch=("$loader" --library-path "$libraries" "$root/usr/bin/patchelf")
-cp "$real" "$real.new"
-"${patch[@]}" --set-interpreter "$loader" --force-rpath --set-rpath "$libraries" "$real.new"
-mv "$real.new" "$real"
+mv "$real" "$real.binary"
+# --argv0 lets the interpreter find its prefix, and sys.executable be this file, which can be executed again.
+cat >"$real" <<WRAPPER
+#!/bin/sh
+exec "$loader" --library-path "$libraries" --argv0 "\$0" "$real.binary" "\$@"
+WRAPPER
+chmod +x "$real"
 rm -rf "$folder/archives" "$folder/lists"
 
 works || { say "the unpacked interpreter does not run:"; "$python" -c 'import asyncio, ctypes, hashlib, json, mmap, select, socket, ssl' >&2 || exit 1; exit 1; }
