@@ -4,15 +4,18 @@ Called by `session`. The only file of the command line that knows which transpor
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from asya_core.transports.base import QueueAdmin, QueueSpec, Transport
 from asya_core.transports.embedded import EmbeddedAdmin, EmbeddedTransport
 from asya_core.wire.names import ERROR_END, HAPPY_END, dead_letter_queue_name, queue_name
 
-__all__ = ["Broker", "EmbeddedBroker", "queue_specs"]
+if TYPE_CHECKING:
+    from asya_core.transports.rabbitmq import RabbitAdmin, RabbitSettings
+
+__all__ = ["Broker", "EmbeddedBroker", "RabbitBroker", "queue_specs"]
 
 
 class Broker(Protocol):
@@ -79,3 +82,62 @@ class EmbeddedBroker:
     def remove(self, namespace: str, actors: Iterable[str]) -> list[str]:
         """See `Broker.remove`. Nothing to do: the file goes with its folder, or is kept as a whole."""
         return []
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RabbitBroker:
+    """A RabbitMQ. pika is imported when it is reached, not before.
+
+    Attributes:
+        url: ``amqp[s]://user:password@host:port/vhost``.
+        password_file: where the sidecars read the password from; written by `environment`, for the user alone.
+    """
+
+    url: str = field(repr=False)
+    password_file: Path
+
+    def environment(self) -> Mapping[str, str]:
+        """See `Broker.environment`. The password is in a file, since a process's environment shows in many places."""
+        settings = self._settings("default")
+        self.password_file.touch(mode=0o600)
+        self.password_file.write_text(settings.password, encoding="utf-8")
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        return {
+            "ASYA_TRANSPORT": "rabbitmq",
+            "ASYA_RABBITMQ_ADDRESS": f"{'amqps' if settings.tls else 'amqp'}://{host}:{settings.port}",
+            "ASYA_RABBITMQ_VHOST": settings.vhost,
+            "ASYA_RABBITMQ_USERNAME": settings.username,
+            "ASYA_RABBITMQ_PASSWORD_FILE": str(self.password_file),
+        }
+
+    def declare(self, namespace: str, actors: Iterable[str]) -> None:
+        """See `Broker.declare`."""
+        admin = self._admin(namespace)
+        try:
+            admin.ensure_namespace([HAPPY_END, *actors])
+        finally:
+            admin.close()
+
+    def transport(self, namespace: str) -> Transport:
+        """See `Broker.transport`."""
+        from asya_core.transports.rabbitmq import RabbitTransport
+
+        return RabbitTransport(self._settings(namespace))
+
+    def remove(self, namespace: str, actors: Iterable[str]) -> list[str]:
+        """See `Broker.remove`."""
+        admin = self._admin(namespace)
+        try:
+            return admin.remove_namespace([HAPPY_END, *actors])
+        finally:
+            admin.close()
+
+    def _admin(self, namespace: str) -> "RabbitAdmin":
+        from asya_core.transports.rabbitmq import RabbitAdmin
+
+        return RabbitAdmin(self._settings(namespace))
+
+    def _settings(self, namespace: str) -> "RabbitSettings":
+        from asya_core.transports.rabbitmq import RabbitSettings
+
+        return RabbitSettings.from_url(self.url, namespace=namespace, client_name="asya-run")

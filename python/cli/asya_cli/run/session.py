@@ -13,11 +13,11 @@ from types import TracebackType
 from typing import Final
 
 from asya_cli.errors import Interrupted
-from asya_cli.run.broker import Broker, EmbeddedBroker
+from asya_cli.run.broker import Broker, EmbeddedBroker, RabbitBroker
 from asya_cli.run.pair import Listener, Pair, Place
 from asya_cli.run.project import Actor, Project
 from asya_core.transports.base import Mismatch
-from asya_core.wire.errors import Refused, RemoteFault
+from asya_core.wire.errors import AsyaError, Refused, RemoteFault
 
 __all__ = ["RunOptions", "Session", "state_folder"]
 
@@ -109,7 +109,7 @@ class Session:
         await asyncio.gather(*(pair.stop() for pair in self.pairs.values()))
         os.close(self._place.parent_fd)
         os.close(self._write_end)
-        with suppress(Exception):
+        with suppress(AsyaError):  # the run's own outcome matters more; what stays is in a namespace of its own
             await asyncio.to_thread(self.broker.remove, self.namespace, sorted(self._declared))
         await asyncio.to_thread(shutil.rmtree, self.directory, ignore_errors=True)
 
@@ -144,7 +144,9 @@ class Session:
     def _make_broker(self) -> Broker:
         if self.options.transport == "embedded":
             return EmbeddedBroker(path=(self._folder or self.directory) / "queues.db")
-        raise RemoteFault("bad_transport", f"Transport {self.options.transport} is not known", "choose embedded or rabbitmq")
+        if self.options.broker_url is None:
+            raise RemoteFault("usage", "--transport rabbitmq needs a broker", "give --broker-url amqp://user:password@host:port/vhost")
+        return RabbitBroker(url=self.options.broker_url, password_file=self.directory / "broker-password")
 
     def _on_signal(self, number: signal.Signals) -> None:
         if self.interrupted.is_set():

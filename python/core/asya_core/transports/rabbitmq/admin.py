@@ -60,6 +60,29 @@ class RabbitAdmin:
         self.ensure_topology(topology.namespace_topology(self._settings.namespace, actors, self._settings.queue_type))
         self._has_delays = True
 
+    def remove_namespace(self, actors: Iterable[str]) -> list[str]:
+        """Delete what `ensure_namespace` with these actors makes, except queues that hold messages or have consumers; gives their names.
+
+        For a namespace whose processes have all ended, such as that of `asya run`: deliveries that others hold at this moment are not seen.
+        """
+        wanted = topology.namespace_topology(self._settings.namespace, actors, self._settings.queue_type)
+        kept = [queue.name for queue in wanted.queues if not self._delete_if_idle(queue.name)]
+        if not any(topology.is_delay_queue(name) for name in kept):
+            for exchange in wanted.exchanges:
+                self._call(lambda channel, name=exchange.name: channel.exchange_delete(name))  # type: ignore[misc]
+        return kept
+
+    def _delete_if_idle(self, queue: str) -> bool:
+        try:
+            if self._ready_and_consumers(queue) != (0, 0):
+                return False
+        except Refused as error:
+            if error.code == "no_such_queue":
+                return True
+            raise
+        self._call(lambda channel: channel.queue_delete(queue))
+        return True
+
     def depth(self, queue: str) -> Depth:
         ready = self._ready_and_consumers(queue)[0]
         return Depth(ready=ready, unsettled=self._statistics(queue))
