@@ -366,8 +366,9 @@ class EmbeddedTransport:
                 file.release((seq, receipt) for receipt, seq in self._held.items())
             elif self._renew_due:
                 file.renew(((seq, receipt) for receipt, seq in self._held.items()), self._visibility_seconds)
-            if self._queue is not None and self._free_slots + len(self._retries) > 0:
-                turn.receive(file, self._queue, limit=self._free_slots + len(self._retries), visibility_seconds=self._visibility_seconds)
+            limit = self._free_slots + len(self._retries)  # their slots are free now
+            if self._state is _State.OPEN and self._queue is not None and limit > 0:
+                turn.receive(file, self._queue, limit=limit, visibility_seconds=self._visibility_seconds)
 
     def _after(self, turn: "_Turn", bells: Doorbells | None) -> None:
         if self._queue is not None and (self._requeues or self._orphans):
