@@ -162,8 +162,37 @@ def make_transport(settings: SidecarSettings) -> Transport:
 
             assert settings.embedded_path is not None
             return EmbeddedTransport(settings.embedded_path, sync=settings.embedded_sync, max_message_bytes=settings.max_message_bytes)
+        case "rabbitmq":
+            return _rabbitmq(settings)
         case other:
             raise RemoteFault("bad_setting", f"ASYA_TRANSPORT is {other!r}; expected rabbitmq or embedded")
+
+
+def _rabbitmq(settings: SidecarSettings) -> Transport:
+    from asya_core.transports.rabbitmq import QueueType, RabbitSettings, RabbitTransport
+
+    username, password = settings.rabbitmq_username, settings.rabbitmq_password
+    user_file, password_file = settings.rabbitmq_username_file, settings.rabbitmq_password_file
+    credentials = {
+        **({"username": username} if username else {}),
+        **({"password": password} if password else {}),
+        **({"username_file": str(user_file)} if user_file else {}),
+        **({"password_file": str(password_file)} if password_file else {}),
+    }
+    assert settings.rabbitmq_address is not None
+    return RabbitTransport(
+        RabbitSettings.from_address(
+            settings.rabbitmq_address,
+            vhost=settings.rabbitmq_vhost,
+            namespace=settings.namespace,
+            tls_ca=str(settings.rabbitmq_tls_ca) if settings.rabbitmq_tls_ca else None,
+            queue_type=QueueType(settings.rabbitmq_queue_type),
+            max_message_bytes=settings.max_message_bytes,
+            handler_timeout_seconds=settings.timeout_seconds,
+            client_name=f"asya-sidecar {settings.namespace}/{settings.actor}",
+            **credentials,
+        )
+    )
 
 
 def _make_reporter(settings: SidecarSettings, consumer: Consumer, metrics: SidecarMetrics, log: Log) -> "Reporter | None":

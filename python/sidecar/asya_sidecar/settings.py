@@ -119,20 +119,26 @@ class SidecarSettings:
     )
     rabbitmq_address: str | None = setting(
         "ASYA_RABBITMQ_ADDRESS",
-        text(
-            "amqp://host:port or amqps://host:port, without user",
-            check=lambda value: value.startswith(("amqp://", "amqps://")) and "@" not in value,
-        ),
+        text("host:port, amqp://host:port or amqps://host:port, without user", check=lambda value: "@" not in value),
         "The broker; required with `ASYA_TRANSPORT=rabbitmq`.",
     )
     rabbitmq_vhost: str = setting("ASYA_RABBITMQ_VHOST", text(), "Virtual host.", default="/")
     rabbitmq_username: str | None = setting("ASYA_RABBITMQ_USERNAME", text(), "User at the broker.")
+    rabbitmq_username_file: Path | None = setting(
+        "ASYA_RABBITMQ_USERNAME_FILE", path(), "File with the user; read again at each connect. Wins over `ASYA_RABBITMQ_USERNAME`."
+    )
     rabbitmq_password: str | None = setting("ASYA_RABBITMQ_PASSWORD", text(), "The user's password.", secret=True)
     rabbitmq_password_file: Path | None = setting(
         "ASYA_RABBITMQ_PASSWORD_FILE", path(), "File with the password; read again at each connect. Wins over `ASYA_RABBITMQ_PASSWORD`."
     )
     rabbitmq_tls_ca: Path | None = setting(
         "ASYA_RABBITMQ_TLS_CA", path(), "Certificates (PEM) that vouch for the broker with amqps; absent: the system's."
+    )
+    rabbitmq_queue_type: str = setting(
+        "ASYA_RABBITMQ_QUEUE_TYPE",
+        choice("quorum", "classic"),
+        "Kind of the actor's queue, as it was declared; it decides how attempts are counted.",
+        default="quorum",
     )
     embedded_path: Path | None = setting(
         "ASYA_EMBEDDED_PATH", path(), "SQLite file that holds all queues; required with `ASYA_TRANSPORT=embedded`."

@@ -31,11 +31,11 @@ from asya_core.transports.base import (
     TransportEvent,
 )
 from asya_core.transports.embedded import EmbeddedAdmin, EmbeddedTransport
+from asya_core.transports.rabbitmq import RabbitAdmin, RabbitSettings, RabbitTransport
 from asya_core.wire.names import ERROR_END, HAPPY_END, dead_letter_queue_name, queue_name
 
 WAIT = 8.0
 """The one bound of every wait here, seconds: processes start within it on a busy machine."""
-NAMESPACE = "t"
 ROOT = Path(__file__).parents[4]
 HANDLERS = Path(__file__).parent / "handlers"
 
@@ -43,6 +43,7 @@ HANDLERS = Path(__file__).parent / "handlers"
 class Broker(Protocol):
     """What a mesh needs of a broker."""
 
+    namespace: str
     environment: dict[str, str]
     admin: QueueAdmin
 
@@ -52,12 +53,35 @@ class Broker(Protocol):
 class EmbeddedBroker:
     def __init__(self, folder: Path) -> None:
         path = folder / "queues.db"
+        self.namespace = "t"
         self.environment = {"ASYA_TRANSPORT": "embedded", "ASYA_EMBEDDED_PATH": str(path)}
         self.admin: QueueAdmin = EmbeddedAdmin(path)
         self._path = path
 
     def transport(self) -> Transport:
         return EmbeddedTransport(self._path)
+
+
+class RabbitBroker:
+    """The server of ci/services.sh; each mesh has a namespace of its own."""
+
+    def __init__(self, url: str, management_url: str | None, namespace: str) -> None:
+        self.namespace = namespace
+        self._settings = RabbitSettings.from_url(url, namespace=namespace, management_url=management_url)
+        credentials = self._settings.credentials()
+        self.environment = {
+            "ASYA_TRANSPORT": "rabbitmq",
+            "ASYA_RABBITMQ_ADDRESS": f"{self._settings.host}:{self._settings.port}",
+            "ASYA_RABBITMQ_VHOST": self._settings.vhost,
+            "ASYA_RABBITMQ_USERNAME": credentials.username,
+            "ASYA_RABBITMQ_PASSWORD": credentials.password,
+        }
+        self.used = {HAPPY_END, ERROR_END}
+        self.rabbit = RabbitAdmin(self._settings)
+        self.admin: QueueAdmin = self.rabbit
+
+    def transport(self) -> Transport:
+        return RabbitTransport(self._settings)
 
 
 class Process:
@@ -159,7 +183,7 @@ class Actor:
         }
         self._sidecar_environment = {
             "ASYA_ACTOR": name,
-            "ASYA_NAMESPACE": NAMESPACE,
+            "ASYA_NAMESPACE": mesh.broker.namespace,
             "ASYA_SOCKET": self.socket,
             "ASYA_HEALTH_LISTEN": "127.0.0.1:0",
             **mesh.broker.environment,
@@ -217,16 +241,18 @@ class Mesh:
         self._transports: list[Transport] = []
         self._outcomes: queue.Queue[Published] = queue.Queue()
         self._tokens = 0
+        self.declared: set[str] = set()
         self._sender = self._open(lambda event: self._outcomes.put(event) if isinstance(event, Published) else None)
         self.declare(HAPPY_END, ERROR_END)
 
     def queue(self, actor: str) -> str:
-        return queue_name(NAMESPACE, actor)
+        return queue_name(self.broker.namespace, actor)
 
     def declare(self, *actors: str) -> None:
-        self.broker.admin.ensure(QueueSpec(dead_letter_queue_name(NAMESPACE)))
+        self.broker.admin.ensure(QueueSpec(dead_letter_queue_name(self.broker.namespace)))
+        self.declared |= set(actors)
         for actor in actors:
-            dead_letter = dead_letter_queue_name(NAMESPACE) if actor == ERROR_END else self.queue(ERROR_END)
+            dead_letter = dead_letter_queue_name(self.broker.namespace) if actor == ERROR_END else self.queue(ERROR_END)
             self.broker.admin.ensure(QueueSpec(self.queue(actor), dead_letter))
 
     def process(self, arguments: list[str], environment: dict[str, str], descriptors: tuple[int, ...] = ()) -> Process:
@@ -256,8 +282,7 @@ class Mesh:
 
     def is_quiet(self, actor: str) -> bool:
         """Whether nothing has come to the actor's queue that was not received by `receive`."""
-        depth = self.broker.admin.depth(self.queue(actor))
-        return self._inbox(actor).empty() and depth.ready == 0
+        return self._inbox(actor).empty() and not self.broker.admin.peek(self.queue(actor), 1)
 
     def _inbox(self, actor: str) -> "queue.Queue[Delivered]":
         inbox = self._inboxes.get(actor)
@@ -303,7 +328,6 @@ class Mesh:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(WAIT)
         self._loop.close()
-        self.broker.admin.close()
 
 
 @pytest.fixture
@@ -316,7 +340,41 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-def mesh(folder: Path) -> Iterator[Mesh]:
-    mesh = Mesh(EmbeddedBroker(folder), folder)
+def embedded_mesh(folder: Path) -> Iterator[Mesh]:
+    broker = EmbeddedBroker(folder)
+    mesh = Mesh(broker, folder)
     yield mesh
     mesh.close()
+    broker.admin.close()
+
+
+@pytest.fixture(scope="session")
+def rabbit_broker() -> Iterator[RabbitBroker]:
+    """A namespace of our own on the server of ci/services.sh, with its delay queues."""
+    url = os.environ.get("ASYA_TEST_RABBITMQ_URL")
+    if url is None:
+        if os.environ.get("CI"):
+            pytest.fail("ASYA_TEST_RABBITMQ_URL is not set; run: eval $(ci/services.sh env)")
+        pytest.skip("no RabbitMQ: ci/services.sh start; eval $(ci/services.sh env)")
+    namespace = f"p{uuid.uuid4().hex[:8]}"
+    broker = RabbitBroker(url, os.environ.get("ASYA_TEST_RABBITMQ_MANAGEMENT_URL"), namespace)
+    broker.rabbit.ensure_namespace([HAPPY_END, ERROR_END])
+    yield broker
+    broker.rabbit.remove_namespace(sorted(broker.used))
+    broker.admin.close()
+
+
+@pytest.fixture
+def rabbitmq_mesh(folder: Path, rabbit_broker: RabbitBroker) -> Iterator[Mesh]:
+    mesh = Mesh(rabbit_broker, folder)
+    yield mesh
+    mesh.close()
+    for actor in mesh.declared:
+        rabbit_broker.admin.purge(mesh.queue(actor))
+    rabbit_broker.used |= mesh.declared
+
+
+@pytest.fixture
+def mesh(embedded_mesh: Mesh) -> Mesh:
+    """The embedded transport's; a module may override it with more."""
+    return embedded_mesh

@@ -1,4 +1,4 @@
-"""One actor, real runtime, real sidecar, embedded transport: what comes out for what goes in."""
+"""One actor, real runtime, real sidecar, each real transport: what comes out for what goes in."""
 
 import os
 import signal
@@ -6,6 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+
+@pytest.fixture(params=["embedded", pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)])
+def mesh(request: pytest.FixtureRequest) -> Any:
+    return request.getfixturevalue(f"{request.param}_mesh")
 
 
 def envelope(payload: Any, *actors: str, envelope_id: str = "7", **more: Any) -> dict[str, Any]:
@@ -200,7 +205,7 @@ def test_the_end_of_the_parents_descriptor_drains_the_sidecar(mesh: Any, folder:
     read_end, write_end = os.pipe()
     environment = {
         "ASYA_ACTOR": "a",
-        "ASYA_NAMESPACE": "t",
+        "ASYA_NAMESPACE": mesh.broker.namespace,
         "ASYA_HEALTH_LISTEN": "off",
         "ASYA_SOCKET": str(folder / "none.sock"),
         "ASYA_PARENT_FD": str(read_end),
