@@ -11,18 +11,14 @@
 # NAME is one of
 #   rabbitmq            RabbitMQ 3.10 of Debian 12, shared by everything that only needs a broker
 #   rabbitmq-faults     the same, for tests that kill, stop or starve their broker
-#   rabbitmq4           RabbitMQ 4.x of Debian 13, unpacked below the cache folder
-#   rabbitmq4-faults    the same, for tests that kill, stop or starve their broker
 set -Eeuo pipefail
 shopt -s inherit_errexit
 
 services_folder="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/services"
 # shellcheck source=ci/services/rabbitmq.sh
 source "$services_folder/rabbitmq.sh"
-# shellcheck source=ci/services/debian13.sh
-source "$services_folder/debian13.sh"
 
-ALL=(rabbitmq rabbitmq-faults rabbitmq4 rabbitmq4-faults)
+ALL=(rabbitmq rabbitmq-faults)
 
 say() { printf '%s\n' "services: $*" >&2; }
 fail() {

@@ -13,8 +13,6 @@ rabbitmq_select() {
     case $node in
     rabbitmq) offset=0 ;;
     rabbitmq-faults) offset=10 ;;
-    rabbitmq4) offset=20 ;;
-    rabbitmq4-faults) offset=30 ;;
     esac
     amqp_port=$((PORT_BASE + offset + 2))
     distribution_port=$((PORT_BASE + offset + 3))
@@ -25,22 +23,16 @@ rabbitmq_select() {
     ctl_last_port=$((PORT_BASE + offset + 9))
     cache=${ASYA_CACHE:-$HOME/.cache/asya}
     folder=$cache/services/$node
-    root='' # of the unpacked system, if the node does not run on this machine's own
-    case $node in rabbitmq4*) debian13_select ;; esac
 }
 
 rabbitmq_home() {
     # The newest version's own scripts: Debian's wrappers in /usr/sbin would change to the system's user and folders.
     local scripts
-    scripts=$(ls -d "$root"/usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin 2>/dev/null | sort -V | tail -1) || true
-    printf '%s' "${scripts#"$root"}"
+    scripts=$(ls -d /usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin 2>/dev/null | sort -V | tail -1) || true
+    printf '%s' "$scripts"
 }
 
 rabbitmq_install() {
-    if [[ $node == rabbitmq4* ]]; then
-        debian13_install
-        return
-    fi
     [[ -z $(rabbitmq_home) ]] || return 0
     [[ $(id -u) == 0 ]] || fail "rabbitmq-server is not installed and only root can install it; run: sudo apt-get install rabbitmq-server"
     say "$node: installing rabbitmq-server"
@@ -110,10 +102,7 @@ rabbitmq_environment() {
 rabbitmq_exec() {
     local variables
     mapfile -t variables < <(rabbitmq_environment)
-    if [[ -z $root ]]; then
-        exec env -i "${variables[@]}" "$@"
-    fi
-    debian13_exec "${variables[@]}" "$@"
+    exec env -i "${variables[@]}" "$@"
 }
 
 rabbitmq_ctl() {
@@ -234,10 +223,7 @@ rabbitmq_launch() {
 rabbitmq_session() {
     local variables
     mapfile -t variables < <(rabbitmq_environment)
-    if [[ -z $root ]]; then
-        exec setsid env -i "${variables[@]}" "$@"
-    fi
-    debian13_session "${variables[@]}" "$@"
+    exec setsid env -i "${variables[@]}" "$@"
 }
 
 # Ends node and epmd by the pids that were written when they started.

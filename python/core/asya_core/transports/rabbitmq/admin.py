@@ -85,7 +85,7 @@ class RabbitAdmin:
 
     def depth(self, queue: str) -> Depth:
         ready = self._ready_and_consumers(queue)[0]
-        return Depth(ready=ready, unsettled=self._statistics(queue))
+        return Depth(ready=ready, unsettled=self._unsettled(queue))
 
     def delete_if_empty(self, queue: str) -> bool:
         """Delete the queue unless it holds messages, unsettled ones included, or has consumers. True if it is gone afterwards.
@@ -100,7 +100,7 @@ class RabbitAdmin:
                 if error.code == "no_such_queue":
                     return True
                 raise
-            if ready or consumers or self._statistics(queue):
+            if ready or consumers or self._unsettled(queue):
                 return False
             if not last:
                 time.sleep(self._settings.statistics_seconds)
@@ -168,6 +168,17 @@ class RabbitAdmin:
                 if fresh:
                     raise
         raise AssertionError("unreachable")
+
+    def _unsettled(self, queue: str) -> int:
+        """Unsettled messages; waits for the first statistics of a queue that was made, or a broker that was started, a moment ago."""
+        deadline = time.monotonic() + 2 * self._settings.statistics_seconds
+        while True:
+            try:
+                return self._statistics(queue)
+            except Unavailable as error:
+                if error.code != "statistics_missing" or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.1)
 
     def _statistics(self, queue: str) -> int:
         """Unsettled messages of the queue, as old as the broker's statistics."""

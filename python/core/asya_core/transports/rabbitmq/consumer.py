@@ -167,7 +167,7 @@ class Consumer:
             self._state = _State.CANCELLING
             self._channel.cancel(self._tag, self._has_cancelled)
         elif self._state is _State.IDLE and self._subscribed and self._timer is None and len(self._open) < self._prefetch:
-          
+            # A new consumer has a limit of its own: begin it when there is room, and hold back what is over (`delivered`).
             self._start()
 
     def _start(self) -> None:
