@@ -12,7 +12,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
@@ -32,15 +32,18 @@ class Broker:
     port: int
     pid: int
     version: str
+    username: str = "guest"
+    password: str = field(default="guest", repr=False)
 
     @property
     def url(self) -> str:
-        """Its AMQP address with the default user."""
-        return f"amqp://guest:guest@{self.host}:{self.port}/%2F"
+        """Its AMQP address with user and password."""
+        return f"amqp://{self.username}:{self.password}@{self.host}:{self.port}/%2F"
 
     def connect(self) -> pika.BlockingConnection:
         """A connection of the harness."""
-        return pika.BlockingConnection(pika.ConnectionParameters(self.host, self.port, heartbeat=0))
+        credentials = pika.PlainCredentials(self.username, self.password)
+        return pika.BlockingConnection(pika.ConnectionParameters(self.host, self.port, credentials=credentials, heartbeat=0))
 
 
 def _install() -> None:

@@ -45,6 +45,10 @@ class ProcessGroup:
         self._started.append(process)
         return process
 
+    def roots(self) -> list[int]:
+        """Those that were started, in order, without what they started."""
+        return [process.pid for process in self._started]
+
     def pids(self) -> list[int]:
         """All living processes of the trees that were started."""
         return descendants([process.pid for process in self._started])

@@ -12,7 +12,6 @@ from benchmarks.systems.base import Channel, Job, Message, QueueType, plain_mess
 
 APPS = Path(__file__).with_name("apps")
 RUNTIME = Path(__file__).parents[2] / "python" / "runtime" / "asya_runtime.py"
-NAMESPACE = "bench"
 
 
 class Asya:
@@ -21,13 +20,16 @@ class Asya:
     Args:
         name: of the row.
         environment: further settings of the sidecar.
+        namespace: of its queues.
     """
 
-    def __init__(self, name: str = "asya", environment: dict[str, str] | None = None) -> None:
+    def __init__(self, name: str = "asya", *, environment: dict[str, str] | None = None, namespace: str = "bench") -> None:
         self.name = name
+        self._namespace = namespace
         self.setup = (
             "default settings: sidecar and runtime in two processes, confirms, mandatory publishes, ack after confirm, a log line each"
         )
+        self.sidecar_command = [sys.executable, "-m", "asya_sidecar"]
         self._environment = environment or {}
 
     def absent(self) -> str | None:
@@ -37,13 +39,13 @@ class Asya:
         return {name: importlib.metadata.version(name) for name in ("asya", "pika", "msgspec", "uvloop")}
 
     def queues(self, job: Job) -> tuple[str, str]:
-        return f"asya-{NAMESPACE}-a", f"asya-{NAMESPACE}-b"
+        return f"asya-{self._namespace}-a", f"asya-{self._namespace}-b"
 
     def declare(self, job: Job, channel: Channel) -> None:
         # What the operator declares: the actors' queues and the delays of the namespace.
         kind = settings.QueueType.QUORUM if job.queue_type is QueueType.QUORUM else settings.QueueType.CLASSIC
-        queues = [topology.actor_queue(topology.actor_spec(NAMESPACE, actor), kind) for actor in ("a", "b")]
-        for part in (topology.delays(NAMESPACE), topology.Topology(queues=tuple(queues))):
+        queues = [topology.actor_queue(topology.actor_spec(self._namespace, actor), kind) for actor in ("a", "b")]
+        for part in (topology.delays(self._namespace), topology.Topology(queues=tuple(queues))):
             for exchange in part.exchanges:
                 channel.exchange_declare(exchange.name, exchange.type, durable=True)
             for queue in part.queues:
@@ -71,13 +73,13 @@ class Asya:
         group.start([sys.executable, str(RUNTIME)], job.environment(source, sink) | runtime, job.folder)
         sidecar = {
             "ASYA_ACTOR": "a",
-            "ASYA_NAMESPACE": NAMESPACE,
+            "ASYA_NAMESPACE": self._namespace,
             "ASYA_TRANSPORT": "rabbitmq",
             "ASYA_RABBITMQ_ADDRESS": f"amqp://{job.broker.host}:{job.broker.port}",
-            "ASYA_RABBITMQ_USERNAME": "guest",
-            "ASYA_RABBITMQ_PASSWORD": "guest",
+            "ASYA_RABBITMQ_USERNAME": job.broker.username,
+            "ASYA_RABBITMQ_PASSWORD": job.broker.password,
             "ASYA_SOCKET": str(socket),
             "ASYA_HEALTH_LISTEN": f"127.0.0.1:{free_port()}",
         }
-        group.start([sys.executable, "-m", "asya_sidecar"], sidecar | self._environment, job.folder)
+        group.start(self.sidecar_command, sidecar | self._environment, job.folder)
         return group

@@ -140,7 +140,11 @@ class Harness:
         self.channel = self._connection.channel()
         system.declare(job, self.channel)
         self.processes = system.start(job)
-        self._wait_for(lambda: self._look(self.source)[1] > 0, "no consumer")
+        try:
+            self._wait_for(lambda: self._look(self.source)[1] > 0, "no consumer")
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> int:
         """End the system and remove the queues. Gives the messages that it left unsettled in the source."""
