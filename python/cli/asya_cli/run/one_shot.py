@@ -148,14 +148,14 @@ def report(gathering: Gathering, hops: Sequence[Hop], *, options: RunOptions, ta
     elif not failed:
         talk.data(pretty_json(document["payload"]))
     if failed:
-        raise failure_of(failed, len(gathering.ended), talk, lines)
+        for each in failed:
+            error = each.error or {}
+            show_traceback(talk, lines, str(error.get("actor")), error.get("traceback") or "")
+        raise failure_of(failed, len(gathering.ended))
 
 
-def failure_of(failed: list[Ended], total: int, talk: Talk, lines: Lines | None) -> Failed:
-    """The error for envelopes that failed; shows their tracebacks unless `lines` did."""
-    for each in failed:
-        error = each.error or {}
-        show_traceback(talk, lines, str(error.get("actor")), error.get("traceback") or "")
+def failure_of(failed: list[Ended], total: int) -> Failed:
+    """The error for envelopes that failed, of `total` that ended."""
     first, error = failed[0], failed[0].error or {}
     kind = str(error.get("type") or error.get("code") or "error")
     more = f" ({len(failed)} of {total} failed)" if total > 1 else ""
@@ -167,7 +167,7 @@ def failure_of(failed: list[Ended], total: int, talk: Talk, lines: Lines | None)
 def _hint(error: Mapping[str, Any]) -> str:
     match error.get("code"):
         case "handler_error":
-            return "the handler raised; its traceback is above"
+            return "the handler raised; its traceback is on stderr"
         case "timeout":
             return "the handler took longer than timeout of its values file"
         case "unroutable":

@@ -242,6 +242,8 @@ class Pair:
             self.is_ready = True
             self._flush_withheld()
             self._listener.ready(self.name)
+        if line["event"] == "runtime lost" and (self._is_stopping or self._restarting) and not line.get("calls"):
+            return  # as it should be
         if line["event"] == "delivery":
             self._listener.hop(hop_of(line))
         self._listener.sidecar_line(self.name, line)

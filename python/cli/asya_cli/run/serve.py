@@ -83,7 +83,7 @@ class Server:
         if ended.error is None:
             self.talk.done(f"{ended.id} succeeded")
         else:
-            self.talk.error(failure_of([ended], 1, self.talk, self.lines))
+            self.talk.error(failure_of([ended], 1))  # the runtime has printed the traceback
         for follower in list(self._followers.values()):
             follower.ended(ended)
 

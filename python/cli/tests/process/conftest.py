@@ -1,0 +1,142 @@
+"""A project in a temporary folder, and the real `asya` command as a process."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+WAIT = 60
+HANDLERS = """
+import os, sys, time
+
+def upper(payload):
+    return {**payload, "upper": payload["text"].upper()}
+
+def boom(payload):
+    raise KeyError("text")
+
+def many(payload):
+    return [{"n": n} for n in range(3)]
+
+def odd(payload):
+    if payload["n"] == 1:
+        raise ValueError("one is odd")
+    return payload
+
+def nothing(payload):
+    return None
+
+def slow(payload):
+    print("call started", flush=True)
+    time.sleep(payload["seconds"])
+    print("call ended", flush=True)
+    return payload
+
+def insert(envelope):
+    route = envelope["route"]
+    route["actors"].insert(route["current"] + 1, "upper")
+    return envelope
+
+class Needs:
+    def __init__(self, path_of_model: str):
+        pass
+
+    def process(self, payload):
+        return payload
+
+class Greets:
+    def __init__(self, greeting: str = "hello"):
+        self.greeting = greeting
+
+    def process(self, payload):
+        return {**payload, "greeting": self.greeting}
+"""
+
+
+def environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("ASYA_")} | {"NO_COLOR": "1"}
+
+
+@dataclass(frozen=True)
+class Project:
+    directory: Path
+
+    def actor(self, name: str, values: str) -> "Project":
+        (self.directory / "actors" / f"{name}.yaml").write_text(values, encoding="utf-8")
+        return self
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "asya_cli", "run", str(self.directory), *arguments]
+
+    def run(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command(*arguments),
+            capture_output=True,
+            text=True,
+            timeout=WAIT,
+            env=environment() | more,
+            cwd=self.directory,
+            check=False,
+        )
+
+    def start(self, *arguments: str) -> "Running":
+        return Running(
+            subprocess.Popen(
+                self.command(*arguments),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                bufsize=1,
+                env=environment(),
+                cwd=self.directory,
+                start_new_session=True,
+            )
+        )
+
+
+@dataclass
+class Running:
+    process: "subprocess.Popen[str]"
+
+    def until(self, text: str) -> list[str]:
+        """Lines of stderr up to the first that holds `text`; pytest's own time limit bounds the wait."""
+        assert self.process.stderr is not None
+        lines = []
+        for line in self.process.stderr:
+            lines.append(line.rstrip("\n"))
+            if text in line:
+                return lines
+        raise AssertionError(f"{text!r} never came:\n" + "\n".join(lines))
+
+    def finish(self) -> tuple[int, str, str]:
+        out, err = self.process.communicate(timeout=WAIT)
+        return self.process.returncode, out, err
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    (tmp_path / "actors").mkdir()
+    (tmp_path / "handlers.py").write_text(HANDLERS, encoding="utf-8")
+    made = Project(tmp_path)
+    for name in ("upper", "boom", "many", "odd", "nothing", "slow"):
+        made.actor(name, f"handler: handlers.{name}\n")
+    return made
+
+
+@pytest.fixture
+def running(project: Project) -> "Callable[..., Running]":
+    started: list[Running] = []
+
+    def start(*arguments: str) -> Running:
+        started.append(project.start(*arguments))
+        return started[-1]
+
+    yield start  # type: ignore[misc]
+    for each in started:
+        if each.process.poll() is None:
+            each.process.kill()
+        each.process.communicate()
