@@ -639,9 +639,9 @@ def load_handler(settings: Settings, environ: Mapping[str, str], roots: list[str
                 f"ASYA_HANDLER {path!r}: {owner.__qualname__}.__init__ raised {_one_line(error)}; fix it or its settings"
             ) from error
         target = getattr(instance, rest[-1])
-    _refuse_standard(path, target)
     if isinstance(target, type) or not callable(target):
         raise Refusal(_not_callable(path, target))
+    _refuse_standard(path, target)
     _check_one_argument(path, target)
     is_async = is_async_callable(target)
     if settings.concurrency > 1 and not is_async:

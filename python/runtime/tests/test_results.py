@@ -8,10 +8,11 @@ import json
 import uuid
 from typing import Any
 
-import asya_runtime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+import asya_runtime
 
 JSON = asya_runtime.Json()
 

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-import asya_runtime
 import pytest
+
+import asya_runtime
 
 
 def envelope(**members: Any) -> dict[str, Any]:

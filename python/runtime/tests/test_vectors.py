@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import asya_runtime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+import asya_runtime
 
 VECTORS = Path(__file__).parents[3] / "tests" / "data" / "vectors"
 KINDS = {name: getattr(asya_runtime, name) for name in ("HELLO", "DRAIN", "FAULT", "CALL", "PAYLOADS", "ENVELOPES", "ERROR")}

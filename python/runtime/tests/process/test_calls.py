@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """A real runtime process, called over its socket."""
 
 import os
