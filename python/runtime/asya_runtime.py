@@ -2126,7 +2126,8 @@ def restart_compiled(code: Any) -> None:
     prefix = "/proc/self/fd/"
     if sys.argv[0].startswith(prefix):
         os.close(int(sys.argv[0][len(prefix) :]))
-        __file__ = sys.argv[0] = _FILE
+        __file__ = _FILE
+        sys.argv[:] = [_FILE]  # a handler's module may read the command line
         return
     try:
         import importlib.util

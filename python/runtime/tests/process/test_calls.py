@@ -276,3 +276,29 @@ def test_second_peer_waits_and_disturbs_nobody(start: Callable[..., Any]) -> Non
     second = runtime.connect(greet=False)
     second.socket.sendall(b"\0\0\0\0")
     assert first.payload({}) == (PAYLOADS, (False, [{"y": 2}]))
+
+
+def test_handler_sees_its_folder_first_and_no_arguments(start: Callable[..., Any]) -> None:
+    source = "import sys\ndef process(p): return {'path': sys.path, 'argv': sys.argv}\n"
+    runtime = start("handlers.process", source)
+    _, (_, (seen,)) = runtime.connect().payload(0)
+    assert seen["path"][0] == str(runtime.folder)
+    assert [entry for entry in seen["path"] if entry.startswith("/proc")] == []
+    assert [name.rpartition("/")[2] for name in seen["argv"]] == ["asya_runtime.py"]
+
+
+def test_100_mb_of_prints_without_a_newline_end_in_a_reply(start: Callable[..., Any]) -> None:
+    source = "def process(p):\n    for _ in range(100): print('x' * 1000000, end='')\n    return p\n"
+    client = start("handlers.process", source).connect()
+    assert client.payload(1) == (PAYLOADS, (False, [1]))
+    assert client.payload(2) == (PAYLOADS, (False, [2]))
+
+
+def test_unsupervised_runtime_answers_and_drains(start: Callable[..., Any]) -> None:
+    runtime = start("handlers.enrich", KINDS, ASYA_SUPERVISE="0")
+    client = runtime.connect()
+    assert client.payload({}) == (PAYLOADS, (False, [{"y": 2}]))
+    assert runtime.probe("live").returncode == 0
+    runtime.process.send_signal(signal.SIGTERM)
+    assert client.read()[0] == DRAIN
+    assert runtime.wait() == 0
