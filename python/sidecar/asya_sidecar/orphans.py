@@ -24,9 +24,6 @@ class Orphans:
         self._by_body: dict[bytes, list[Delivery]] = {}
         self._weights: dict[Delivery, int] = {}
 
-    def __len__(self) -> int:
-        return sum(map(len, self._by_body.values()))
-
     def add(self, delivery: Delivery) -> None:
         """Keep `delivery`."""
         self._by_body.setdefault(delivery.body, []).append(delivery)

@@ -183,8 +183,6 @@ def _read_item(head: bytes, payload: bytes) -> Envelope | ErrorReply:
 
 
 def _broken_rule(before: Envelope, after: Envelope, *, fan_out: bool) -> str | None:
-    if after.claim is not None:
-        return "Returned envelope has asya_claim, which is Asya's own"
     if after.parent_id != before.parent_id:
         return "Returned envelope has another parent_id"
     if after.deadline != before.deadline:

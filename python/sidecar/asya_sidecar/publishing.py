@@ -175,8 +175,6 @@ class Publishing:
 
     def _smaller(self, output: Output, now: Moment) -> Draft | None:
         delivery, draft = output.delivery, output.draft
-        if draft.actor == ERROR_END:
+        if draft.actor == ERROR_END or delivery.envelope is None:
             return shrunk(draft)
-        if delivery.envelope is None:
-            raise Bug("no_envelope", "An unreadable message has an output that is no error record")
         return too_large_draft(draft, delivery.envelope, self._policy, attempt=delivery.attempt, at=now.wall)

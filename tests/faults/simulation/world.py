@@ -626,7 +626,7 @@ class World:
         if self.broker.unsettled:
             raise Violation(f"{len(self.broker.unsettled)} deliveries are unsettled")
         for process in (process for siblings in self.processes.values() for process in siblings):
-            if not process.decider.is_idle or len(process.decider._orphans):
+            if not process.decider.is_idle:
                 raise Violation(f"{process.actor} remembers {process.decider.in_flight}")
         for name, body in self.errors.items():
             error = decode(body).get("error")

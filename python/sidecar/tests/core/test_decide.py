@@ -507,6 +507,17 @@ def test_confirmed_orphan_is_only_acked() -> None:
     assert bench.decider.is_idle
 
 
+def test_adopted_orphan_waits_for_the_confirm_that_is_open() -> None:
+    bench = Bench()
+    run(bench, PayloadsReply((b"1", b"2"), True))
+    blink(bench)
+    bench.ended(1)
+    bench.arrive()
+    assert not bench.has(fx.Publish)
+    bench.ended(2)
+    assert bench.has(fx.Ack)
+
+
 @pytest.mark.parametrize("outcome", [LOST, RETURNED, REFUSED, TOO_LARGE])
 def test_orphan_sends_nothing_new_until_adopted(outcome: PublishOutcome) -> None:
     bench = Bench()
@@ -562,6 +573,14 @@ def test_orphans_over_64_mib_are_forgotten_oldest_first() -> None:
     bench.reply(3, broken(traceback="T"))
     assert not bench.has(fx.LogDelivery)
     assert bench.decider.in_flight == {State.ORPHANED: 2}
+
+
+def test_orphan_that_is_too_big_alone_is_forgotten() -> None:
+    bench = Bench()
+    bench.arrive()
+    blink(bench)
+    bench.reply(1, PayloadsReply((b'"' + b"x" * (65 << 20) + b'"',), False))
+    assert bench.decider.is_idle
 
 
 def test_copies_of_one_message_adopt_one_orphan_each() -> None:
