@@ -48,6 +48,7 @@ def test_output_is_published_with_the_bytes_of_the_vector() -> None:
     assert bench.decider.unconfirmed == 1
 
 
+@pytest.mark.behaviour("delivery:ack:after-confirm")
 def test_ack_comes_with_the_last_confirm_only() -> None:
     bench = Bench()
     receipt = bench.arrive()
@@ -168,6 +169,7 @@ def test_last_ten_thousand_cancelled_ids_are_kept() -> None:
     assert bench.has(fx.Call)
 
 
+@pytest.mark.behaviour("sidecar:unreadable")
 def test_unreadable_message_keeps_its_bytes() -> None:
     bench = Bench()
     bench.arrive(b"\x00\xff")
@@ -180,6 +182,7 @@ def test_unreadable_message_keeps_its_bytes() -> None:
 # ------------------------------------------------------------------------------------------------------- failures
 
 
+@pytest.mark.behaviour("sidecar:retry")
 def test_exception_is_retried_while_attempts_are_left() -> None:
     bench = Bench(retry=RetryPolicy(max_attempts=2), reports_progress=True)
     receipt = bench.arrive()
