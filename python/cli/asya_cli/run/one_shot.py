@@ -20,7 +20,7 @@ from asya_cli.run.pair import Refusal
 from asya_cli.run.post import Post, new_envelope
 from asya_cli.run.project import Project
 from asya_cli.run.route import reachable
-from asya_cli.run.session import RunOptions, Session, state_folder
+from asya_cli.run.session import RunOptions, Session, empty_state, state_folder
 from asya_core.wire.errors import AsyaError, Bug, RemoteFault
 from asya_core.wire.names import split_entry
 
@@ -80,6 +80,8 @@ async def one_shot(project: Project, route: tuple[str, ...], payload: Any, *, op
     """
     names = reachable(route, project.specs)
     envelope = new_envelope(payload, route)
+    if options.fresh:
+        await empty_state(project)
     folder = state_folder(project, envelope["id"]) if options.keep else None
     gathering = Gathering(envelope["id"])
     lines = Lines(talk, list(names), only=options.only, least="info" if talk.verbose else "warning")

@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -20,8 +19,8 @@ from asya_cli.run.pair import Refusal
 from asya_cli.run.post import Post
 from asya_cli.run.project import Project
 from asya_cli.run.reload import Reloader
-from asya_cli.run.session import RunOptions, Session, state_folder
-from asya_core.wire.errors import AsyaError, Refused
+from asya_cli.run.session import RunOptions, Session, check_not_served, empty_state, state_folder
+from asya_core.wire.errors import AsyaError
 from asya_core.wire.names import is_end_actor
 
 __all__ = ["serve"]
@@ -168,18 +167,9 @@ class _Follower:
 async def serve(load: Callable[[], Project], *, options: RunOptions, talk: Talk) -> None:
     """Keep the actors of the project up until a signal comes. Raises Refused ``already_served``, Unavailable, RemoteFault."""
     project = load()
+    await (empty_state(project) if options.fresh else check_not_served(project))
     folder = state_folder(project)
     state_file = folder / control.STATE_FILE
-    connection = await control.connect(state_file)
-    if connection is not None:
-        connection[1].close()
-        state = control.read_state(state_file) or {}
-        raise Refused(
-            "already_served", f"{project.directory} is served already by process {state.get('pid')}", "stop that one, or use --attach"
-        )
-    if options.fresh:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder = state_folder(project)
     server = Server(project, options, talk=talk, folder=folder)
     namespace = f"run-{hashlib.sha256(str(project.directory).encode()).hexdigest()[:8]}"
     async with Session(options, namespace=namespace, folder=folder, listener=server) as session:

@@ -13,15 +13,32 @@ from types import TracebackType
 from typing import Final
 
 from asya_cli.errors import Interrupted
+from asya_cli.run import control
 from asya_cli.run.broker import Broker, EmbeddedBroker, RabbitBroker
 from asya_cli.run.pair import Listener, Pair, Place
 from asya_cli.run.project import Actor, Project
 from asya_core.transports.base import Mismatch
 from asya_core.wire.errors import AsyaError, Refused, RemoteFault
 
-__all__ = ["RunOptions", "Session", "state_folder"]
+__all__ = ["STATE", "RunOptions", "Session", "check_not_served", "empty_state", "state_folder"]
 
 STATE: Final = Path(".asya") / "run"
+
+
+async def empty_state(project: Project) -> None:
+    """Drop everything in ``.asya/run``. Raises Refused ``already_served`` while someone serves from there."""
+    await check_not_served(project)
+    shutil.rmtree(project.directory / STATE, ignore_errors=True)
+
+
+async def check_not_served(project: Project) -> None:
+    """Raise Refused ``already_served`` if a ``--serve`` of this project is up."""
+    file = project.directory / STATE / control.STATE_FILE
+    connection = await control.connect(file)
+    if connection is not None:
+        connection[1].close()
+        pid = (control.read_state(file) or {}).get("pid")
+        raise Refused("already_served", f"{project.directory} is served already by process {pid}", "stop that one, or use --attach")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -106,6 +106,13 @@ def test_keep_leaves_results_in_the_state_folder(project):
     assert json.loads(kept.read_text(encoding="utf-8"))["payload"]["upper"] == "A"
 
 
+def test_fresh_empties_the_state_folder(project):
+    old = project.directory / ".asya" / "run" / "old" / "results"
+    old.mkdir(parents=True)
+    assert project.run("--route", "nothing", "--input", "1", "--fresh").returncode == 0
+    assert not old.exists()
+
+
 def test_nothing_is_left_without_keep(project):
     project.run("--route", "upper", "--input", '{"text": "a"}')
     assert not (project.directory / ".asya").exists()
