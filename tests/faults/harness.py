@@ -22,7 +22,6 @@ from typing import Any
 import pika
 import pika.exceptions
 
-from asya_core.transports.base import QueueAdmin
 from asya_core.transports.rabbitmq import QueueType, RabbitAdmin, RabbitSettings
 from asya_core.wire.names import ERROR_END, HAPPY_END, queue_name
 
@@ -40,9 +39,9 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float = WAIT_S
 
 
 class Broker:
-    """The RabbitMQ node that tests may kill: `ci/services.sh … rabbitmq-faults`."""
+    """The RabbitMQ node that tests may kill: `ci/services.sh … rabbitmq-faults`, or the node that FAULTS_NODE names."""
 
-    name = "rabbitmq-faults"
+    name = os.environ.get("FAULTS_NODE", "rabbitmq-faults")
 
     def start(self) -> None:
         """Start it, or do nothing if it serves."""
@@ -58,7 +57,10 @@ class Broker:
     @property
     def url(self) -> str:
         """AMQP URL with user and password."""
-        return self.environment()["ASYA_TEST_RABBITMQ_FAULTS_URL"]
+        return self.environment()[self._variable("URL")]
+
+    def _variable(self, what: str) -> str:
+        return f"ASYA_TEST_{self.name.upper().replace('-', '_')}_{what}"
 
     def ctl(self, *arguments: str) -> str:
         """Run rabbitmqctl."""
@@ -67,7 +69,7 @@ class Broker:
 
     def kill(self) -> None:
         """SIGKILL the server."""
-        pid = int(self.environment()["ASYA_TEST_RABBITMQ_FAULTS_PID"])
+        pid = int(self.environment()[self._variable("PID")])
         os.kill(pid, signal.SIGKILL)
         with suppress(ProcessLookupError):
             wait_until(lambda: not _is_alive(pid), f"broker {pid} gone")
@@ -128,7 +130,7 @@ class Pair:
         self.socket = self.folder / "s"
         self.sidecar: subprocess.Popen[bytes] | None = None
         self.runtime: subprocess.Popen[bytes] | None = None
-        self.sidecars_started = 0
+        self.exit_code: int | None = None
 
     def start_runtime(self) -> None:
         """Start the runtime with its handler."""
@@ -161,7 +163,6 @@ class Pair:
         if crash_at:
             environment["CRASH_AT"] = crash_at
             module = [str(Path(__file__).parent / "crashing_sidecar.py")]
-        self.sidecars_started += 1
         self.sidecar = self._start(module, environment, "sidecar")
 
     def _start(self, module: list[str], environment: dict[str, str], name: str) -> "subprocess.Popen[bytes]":
@@ -295,9 +296,12 @@ class Mesh:
                 ended = {item["id"] for taken in self._taken.values() for item in taken}
                 failed_parents = {item["id"] for item in self._taken[ERROR_END]} & self.accepted
                 missing = expected - ended - {child for parent in failed_parents for child in children(parent)}
-                if not missing and self._is_quiet():
-                    self.take_ends()
-                    break
+                if not missing and self._is_empty():
+                    self._stop_sidecars()  # what they still hold goes back to the queues
+                    if self._is_empty():
+                        self.take_ends()
+                        break
+                    self._start_sidecars()
             time.sleep(0.1)
         results, errors = _by_id(self._taken[HAPPY_END]), _by_id(self._taken[ERROR_END])
         ended = results.keys() | errors.keys()
@@ -313,14 +317,23 @@ class Mesh:
             errors=errors,
         )
 
-    def _is_quiet(self) -> bool:
+    def _is_empty(self) -> bool:
         with self.channel() as channel:
-            ready = sum(channel.queue_declare(queue_name(self.namespace, name), passive=True).method.message_count for name in self.names)
-        return ready == 0 and self._unsettled() == 0
+            return not any(
+                channel.queue_declare(queue_name(self.namespace, name), passive=True).method.message_count for name in self.names
+            )
 
-    def _unsettled(self) -> int:
-        with self.admin() as admin:
-            return sum(_depth(admin, queue_name(self.namespace, name)) for name in self.names)
+    def _stop_sidecars(self) -> None:
+        for pair in self.each():
+            if pair.sidecar is not None and pair.sidecar.poll() is None:
+                pair.sidecar.terminate()
+        for pair in self.each():
+            if pair.sidecar is not None:
+                pair.exit_code = pair.sidecar.wait(30)
+
+    def _start_sidecars(self) -> None:
+        for pair in self.each():
+            pair.start_sidecar()
 
     def runs(self) -> Counter[tuple[str, int]]:
         """How often each actor's handler ran for each number."""
@@ -333,11 +346,6 @@ class Mesh:
     def runs_of(self, actor: str) -> int:
         """Runs of an actor's handler so far."""
         return sum(count for (name, _), count in self.runs().items() if name == actor)
-
-
-def _depth(admin: QueueAdmin, queue: str) -> int:
-    depth = admin.depth(queue)
-    return depth.ready + depth.unsettled
 
 
 def _by_id(items: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
