@@ -1,6 +1,7 @@
 """A project in a temporary folder, and the real `asya` command as a process."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -138,5 +139,9 @@ def running(project: Project) -> "Callable[..., Running]":
     yield start  # type: ignore[misc]
     for each in started:
         if each.process.poll() is None:
+            each.process.send_signal(signal.SIGTERM)
+        try:
+            each.process.communicate(timeout=WAIT)
+        except subprocess.TimeoutExpired:
             each.process.kill()
-        each.process.communicate()
+            each.process.communicate()
