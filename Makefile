@@ -7,7 +7,7 @@ MAKEFLAGS += --no-builtin-rules
 
 VENV := .venv/bin
 
-.PHONY: help setup demo fmt static unit services contract faults docs test check bench clean
+.PHONY: help setup demo fmt static unit services contract counts faults docs test check bench clean
 
 help: ## Print what each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -32,6 +32,9 @@ services: setup ## Install and start the services that tests use (RabbitMQ)
 
 contract: setup services ## The transports' contract suite, and bad input, over every implementation
 	@ci/test.sh contract
+
+counts: setup services ## Exact counts of what a delivery costs
+	@ci/test.sh counts
 
 faults: setup services ## Simulation and fault experiments with real processes and a real broker
 	@ci/test.sh faults

@@ -1,31 +1,34 @@
 #!/usr/bin/env bash
-# Runs a tier of tests: unit | contract | faults | docs | all. Services must be up (ci/services.sh start); CI set makes a missing one a failure.
+# Runs a tier of tests: unit | contract | counts | faults | docs | all. Services must be up (ci/services.sh start); CI set makes a missing
+# one a failure. The last line is that of one pytest run; `all` runs everything in two: side by side, then what needs the machine to itself.
 set -Eeuo pipefail
 cd "$(dirname "$0")/.."
 
 tier=${1:-all}
-if [ -n "${CI:-}" ]; then ci/tools.sh; fi
-if [ -x ci/services.sh ]; then eval "$(ci/services.sh env)"; fi
+eval "$(ci/services.sh env)"
+ci/pythons.sh >/dev/null # the newest Python that the runtime is tested on
 
 pure=(asya_core.wire asya_core.ops.backoff asya_core.transports.rabbitmq.topology
       asya_sidecar.lifecycle asya_sidecar.decide asya_sidecar.effects asya_sidecar.retry asya_sidecar.splice)
+coverage=(--cov-branch --cov-report=term:skip-covered)
+for module in "${pure[@]}"; do coverage+=("--cov=$module"); done
 
-unit_with_coverage() { # 100 % branches of the pure modules, by the tests beside the packages
-    echo "test: unit, with branch coverage of the pure modules"
-    local only=()
-    for module in "${pure[@]}"; do only+=("--cov=$module"); done
-    .venv/bin/pytest -n 2 -q python "${only[@]}" --cov-branch --cov-fail-under=100 --cov-report=term:skip-covered
+branches() { # 100 % branches of the pure modules, by the tests beside the packages
+    .venv/bin/coverage report --fail-under=100 --skip-covered
 }
 
 case $tier in
-    unit) unit_with_coverage ;;
-    contract) .venv/bin/pytest -q tests/contract ;;
-    faults) .venv/bin/pytest -q tests/faults ;;
-    docs) .venv/bin/pytest -q tests/docs ;;
-    all)
-        unit_with_coverage
-        echo "test: what crosses components"
-        .venv/bin/pytest -q tests
+    unit)
+        .venv/bin/pytest -n 2 -q python "${coverage[@]}"
+        branches
         ;;
-    *) echo "test: unknown tier '$tier'; expected unit, contract, faults, docs or all" >&2; exit 2 ;;
+    contract | counts | faults | docs) .venv/bin/pytest -q "tests/$tier" ;;
+    all)
+        echo "test: beside the packages, with branch coverage of the pure modules"
+        .venv/bin/pytest -n 2 -q python "${coverage[@]}"
+        branches
+        echo "test: what crosses components, one at a time"
+        .venv/bin/pytest -q tests --durations=8
+        ;;
+    *) echo "test: unknown tier '$tier'; expected unit, contract, counts, faults, docs or all" >&2; exit 2 ;;
 esac
