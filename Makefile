@@ -7,7 +7,7 @@ MAKEFLAGS += --no-builtin-rules
 
 VENV := .venv/bin
 
-.PHONY: help setup demo fmt static unit services contract counts faults docs test check bench clean
+.PHONY: help setup demo fmt generate verify static unit services contract counts faults docs test check bench clean
 
 help: ## Print what each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -20,6 +20,12 @@ demo: setup ## Set up, then run the main job on this machine alone: examples/tex
 
 fmt: setup ## Format the code
 	@$(VENV)/ruff check --fix-only --quiet . ; $(VENV)/ruff format .
+
+generate: setup ## Write anew every file that is made from code
+	@ci/generate.sh
+
+verify: setup ## Fail if a file that is made from code is not what generate writes
+	@ci/verify.sh
 
 static: setup ## Lint, formatting, types, import contracts
 	@ci/static.sh
@@ -42,7 +48,7 @@ faults: setup services ## Simulation and fault experiments with real processes a
 docs: setup services ## Documentation checked against the code, and every example run
 	@ci/test.sh docs
 
-test: setup static services ## Everything that needs this machine alone
+test: setup static verify services ## Everything that needs this machine alone
 	@ci/test.sh all
 
 check: setup static unit ## Before each commit: static and unit

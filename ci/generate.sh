@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# Writes every file that is made from code anew. `ci/verify.sh` compares.
+set -Eeuo pipefail
+cd "$(dirname "$0")/.."
+echo "generate: docs/reference/behaviours.md"; .venv/bin/python -m tests.behaviours
+echo "generate: docs/reference/cli.md"; .venv/bin/python ci/cli_reference.py
+echo "generate: the command's copy of the actor's values schema"
+cp charts/asya-actor/values.schema.json python/cli/asya_cli/run/values.schema.json
