@@ -13,7 +13,7 @@ def pages() -> list[Path]:
 
 
 def links(page: Path) -> list[Path]:
-    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.S)
+    text = re.sub(r"```.*?```|``.*?``|`[^`\n]*`", "", page.read_text(), flags=re.S)
     return [(page.parent / target).resolve() for target in LINK.findall(text) if "://" not in target and not target.startswith("mailto:")]
 
 
