@@ -41,6 +41,7 @@ CASES = {
 }
 
 
+@pytest.mark.behaviour("run:errors-in-one-line")
 @pytest.mark.parametrize("case", CASES)
 def test_bad_input_is_one_line_and_a_hint(project, case):
     arguments, code, message, hint = CASES[case]

@@ -20,6 +20,7 @@ def broker_url() -> str:
     return url
 
 
+@pytest.mark.behaviour("run:same-processes")
 @pytest.mark.parametrize("route", ["upper", "many,nothing"])
 def test_rabbitmq_gives_what_embedded_gives(project, broker_url, route):
     arguments = ["--route", route, "--input", '{"text": "a"}']
