@@ -160,7 +160,7 @@ def resolve_callee(scope: FlowScope, node: ast.expr) -> Callee:
         return RefusedCallee(code="E205", message=f"'{text}' belongs to the payload and is no handler")
     if root in scope.locals:
         return RefusedCallee(code="E205", message=f"'{root}' is a local and no handler by name")
-    if (called := resolve_class(scope, node)) is not None:
+    if (called := resolve_class(scope, node)) is not None and called.path is not None:
         return RefusedCallee(code="E207", message=f"the class '{'.'.join(called.text)}' is built with the payload as an argument")
     if isinstance(node, ast.Attribute) and (owner := resolve_class(scope, node.value)) is not None:
         return _method(owner, node.attr)

@@ -103,19 +103,27 @@ def plain(text: str, done: Compilation, payload: Any, *, bound: int = 100) -> Ru
         if isinstance(node, ast.Import | ast.ImportFrom) and not _is_library(node):
             tree.body.remove(node)
     exec(compile(tree, "flow.py", "exec"), space)
-    classes: dict[str, dict[str, Any]] = {}
+    tree_of_names: dict[str, Any] = {}
     for one in handlers.values():
-        if len(one.text) == 1:
-            space[one.text[0]] = stand_in(one.actor)
-        else:
-            classes.setdefault(one.text[-2], {})[one.text[-1]] = staticmethod(stand_in(one.actor))
-    for name, members in classes.items():
-        space[name] = type(name, (), members)
+        level = tree_of_names
+        for part in one.text[:-1]:
+            level = level.setdefault(part, {})
+        level[one.text[-1]] = stand_in(one.actor)
+    for name, member in tree_of_names.items():
+        space[name] = _named(name, member)
     try:
         run.final = json_copy(space[done.flow](json_copy(payload)))
     except Exception as error:
         run.error = type(error).__name__
     return run
+
+
+def _named(name: str, member: Any) -> Any:
+    """A stand-in for a module or class: both have members, and a class can be called."""
+    if not isinstance(member, dict):
+        return member
+    members = {key: _named(key, one) for key, one in member.items()}
+    return type(name, (), {key: staticmethod(one) if not isinstance(one, type) else one for key, one in members.items()})
 
 
 def _is_library(node: ast.Import | ast.ImportFrom) -> bool:

@@ -1,6 +1,7 @@
 """Says for each insertion which loops' state it removes and whether it leaves the flow (scope rule).
 
 Scopes left: dropped, innermost first. Scopes entered: cleared, so that a loop begins anew whatever cut through it before.
+Start begins with an empty state.
 """
 
 from dataclasses import replace
@@ -29,4 +30,4 @@ def _arm(program: Program, router: Router, arm: Arm) -> Arm:
     left = [one for one in reversed(router.scopes) if one not in inside]
     entered = [one for one in inside if one not in router.scopes]
     drops = tuple(one for one in (*left, *entered) if program.has_state(one))
-    return replace(arm, exits=exits, drops=() if exits else drops)
+    return replace(arm, exits=exits, drops=() if exits or router.kind is RouterKind.START else drops)
