@@ -1,4 +1,4 @@
-"""The language's reference page: its examples compile, its table of diagnostics is that of the code. `ASYA_UPDATE_DOCS=1` writes the table."""
+"""The language's page: its examples compile, its table of diagnostics is that of the code. `ASYA_UPDATE_DOCS=1` writes the table."""
 
 import os
 import re
