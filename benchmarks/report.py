@@ -120,7 +120,7 @@ def guards_table(guards: Sequence[Guard], verdicts: Verdicts) -> str:
 
 def spread(values: Sequence[float], unit: str) -> str:
     """Median, smallest and largest."""
-    digits = 3 if unit == "of ideal" else None
+    digits = 3 if unit.startswith("of ") else None
     return f"{number(statistics.median(values), digits)} ({number(min(values), digits)}–{number(max(values), digits)})"
 
 

@@ -112,7 +112,9 @@ def test_a_message_takes_few_system_calls(broker: Broker, tmp_path: Path, need_t
             tracer.wait(10)
             assert tracer.stderr
             tracer.stderr.close()
-        calls = {pid: sum("resumed>" not in line and "---" not in line for line in path.open()) for pid, path in traces.items()}
+        calls = {
+            pid: sum("resumed>" not in line and "---" not in line for line in path.read_text().splitlines()) for pid, path in traces.items()
+        }
     # How much is written at once depends on who runs when: 6 to 7 in the sidecar, 0.5 getpid of uvloop among them. The worker: 2, exact.
     assert calls[sidecar] / MESSAGES <= 8, calls[sidecar]
     assert calls[worker] / MESSAGES <= 3, calls[worker]
