@@ -240,3 +240,10 @@ def test_3_work_per_statement_does_not_grow() -> None:
     compiled(long_flow(100))
     per = [calls_of(long_flow(size)) / size for size in (250, 500, 1000, 2000)]
     assert max(per) / min(per) <= 1.3, per
+
+
+def test_while_loop_may_take_exactly_as_many_turns_as_its_bound() -> None:
+    text = "def flow(p):\n    while p['n'] < 3:\n        p['n'] += 1\n        p['m'] = p['n']\n    return p\n"
+    agree(text, {"n": 0}, options=Options(max_iterations=3))
+    assert mesh(compiled(text, Options(max_iterations=3)), {"n": 0}).error == ""
+    assert mesh(compiled(text, Options(max_iterations=3)), {"n": -1}).error == "RuntimeError"
