@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs a tier of tests: unit | contract | counts | faults | docs | all. Services must be up (ci/services.sh start); CI set makes a missing
-# one a failure. The last line is that of one pytest run; `all` runs everything in two: side by side, then what needs the machine to itself.
+# one a failure. The last line is that of one pytest run; `all` has two.
 set -Eeuo pipefail
 cd "$(dirname "$0")/.."
 
@@ -27,8 +27,8 @@ case $tier in
         echo "test: beside the packages, with branch coverage of the pure modules"
         .venv/bin/pytest -n 2 -q python "${coverage[@]}"
         branches
-        echo "test: what crosses components, one at a time"
-        .venv/bin/pytest -q tests --durations=8
+        echo "test: what crosses components"
+        .venv/bin/pytest -n 2 --dist loadgroup -q tests --durations=8
         ;;
     *) echo "test: unknown tier '$tier'; expected unit, contract, counts, faults, docs or all" >&2; exit 2 ;;
 esac

@@ -12,13 +12,15 @@ from tests.faults.harness import ActorSpec, Broker, Mesh
 
 
 @pytest.fixture(scope="session")
-def broker() -> Broker:
+def broker() -> Iterator[Broker]:
     """A running node of `ci/services.sh`; missing is a skip on a laptop, a failure where CI is set."""
     node = Broker()
     if not os.environ.get("CI") and not shutil.which("rabbitmq-server") and not Path("/usr/sbin/rabbitmq-server").exists():
         pytest.skip("RabbitMQ is not installed: ci/services.sh start rabbitmq-faults")
-    node.start()
-    return node
+    with node.reserve():
+        node.wipe()
+        node.start()
+        yield node
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ The checker knows what was *accepted* (its publish was confirmed) and reads what
 0 and unexpected 0; duplicates are counted and compared with the bound that docs/explanation/delivery-guarantees.md states.
 """
 
+import fcntl
 import json
 import os
 import signal
@@ -17,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pika
 import pika.exceptions
@@ -42,6 +43,18 @@ class Broker:
     """The RabbitMQ node that tests may kill: `ci/services.sh … rabbitmq-faults`, or the node that FAULTS_NODE names."""
 
     name = os.environ.get("FAULTS_NODE", "rabbitmq-faults")
+
+    def reserve(self) -> IO[str]:
+        """Wait until no other test run has it; the caller closes what it gets."""
+        lock = Path(os.environ.get("ASYA_CACHE", Path.home() / ".cache" / "asya")) / "services" / f"{self.name}.tests.lock"
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        file = lock.open("w")
+        fcntl.flock(file, fcntl.LOCK_EX)
+        return file
+
+    def wipe(self) -> None:
+        """Stop it and remove its data: what an earlier test left half deleted when it killed the node must not come back."""
+        subprocess.run([ROOT / "ci" / "services.sh", "wipe", self.name], check=True, capture_output=True, timeout=60)
 
     def start(self) -> None:
         """Start it, or do nothing if it serves."""

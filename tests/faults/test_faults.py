@@ -12,7 +12,7 @@ import pytest
 from asya_core.transports.rabbitmq import QueueType
 from tests.faults.harness import ActorSpec, Broker, Mesh, wait_until
 
-pytestmark = [pytest.mark.rabbitmq, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.rabbitmq, pytest.mark.timeout(240), pytest.mark.xdist_group("faults")]
 
 MakeMesh = Callable[..., Mesh]
 FAST_PREFETCH = {"ASYA_PREFETCH": "20"}
