@@ -44,6 +44,8 @@ EXIT_REFUSED = 78
 """Exit code of every refusal to start (EX_CONFIG); the last line on stderr says why."""
 UNFINISHED_SECONDS = 10
 """How long a frame may stay unfinished, and a peer may take for its HELLO."""
+STALLED_SECONDS = 30
+"""How long a peer may take nothing of a frame that is being sent to it. A call's limit covers the handler only."""
 KILL_AFTER_SECONDS = 1.0
 """How far past its limit a call may be before the worker's process group is killed."""
 OVERRUN_SECONDS = 30.0
@@ -1248,12 +1250,16 @@ class Peer:
         self.reply_limit = max_frame
         self.scratch = memoryview(bytearray(_RECV_BYTES))
         self.is_greeted = False
-        self.began = 0.0
+        self.began = time.monotonic()
 
     def send(self, frame: bytes) -> None:
-        """Write one frame, blocking until the kernel has it. Raises OSError."""
-        with self.lock:
-            self.sock.sendall(frame)
+        """Write one frame, blocking until the kernel has it. Raises OSError, also when the peer takes nothing for `STALLED_SECONDS`."""
+        try:
+            with self.lock:
+                self.sock.sendall(frame)
+        except BlockingIOError:
+            say(f"the sidecar has taken nothing of a frame of {len(frame)} bytes for {STALLED_SECONDS} s; closing the connection")
+            raise
 
     def receive(self) -> list[tuple[int, int, bytes]] | None:
         """The frames of one read, None at end of file. Raises OSError, Fault; BlockingIOError is time-out for an unfinished frame only."""
@@ -1277,6 +1283,7 @@ class Peer:
     def check_pace(self, *, has_progress: bool) -> None:
         """Raises Fault if a frame has been unfinished, or HELLO has been missing, for too long."""
         if self.is_greeted and not self.reader.buffer:
+            self.began = 0.0
             return
         now = time.monotonic()
         if has_progress or not self.began:
@@ -1444,6 +1451,7 @@ class Worker:
         sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, fd)
         sock.settimeout(None)  # a handler may have called socket.setdefaulttimeout
         sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVTIMEO, struct.pack("@ll", UNFINISHED_SECONDS, 0))
+        sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, struct.pack("@ll", STALLED_SECONDS, 0))
         peer = Peer(sock, self.settings.max_frame_bytes)
         with self.lock:
             if self.draining:
@@ -1770,7 +1778,10 @@ class AsyncServer:
         except Fault as fault:
             self._part(fault)
         else:
-            self.pace = self.loop.call_later(UNFINISHED_SECONDS, self._check_pace)
+            began = self.peer.began
+            self.pace = self.loop.call_later(
+                began + UNFINISHED_SECONDS - time.monotonic() if began else UNFINISHED_SECONDS, self._check_pace
+            )
 
     def _read(self) -> None:
         peer = self.peer

@@ -20,6 +20,8 @@ import pytest
 RUNTIME = Path(__file__).parents[2] / "asya_runtime.py"
 WAIT = 10.0
 """Seconds: the one bound of every wait. Generous, as machines are shared; nothing here measures speed."""
+OLDEST_PYTHON = os.environ.get("ASYA_TEST_OLDEST_PYTHON")
+"""Path of a Python 3.9, for a run by hand: nothing is skipped where there is none."""
 HELLO, DRAIN, FAULT, CALL, PAYLOADS, ENVELOPES, ERROR = 1, 2, 3, 0x10, 0x20, 0x21, 0x22
 
 
@@ -30,11 +32,21 @@ def newest_python() -> str | None:
     return pointer.read_text().strip() if pointer.is_file() else None
 
 
-@pytest.fixture(params=["this", "newest"])
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Modules with ``EVERY_PYTHON = True`` run with the newest Python too, and with an old one that is named by hand."""
+    if "python" in metafunc.fixturenames:
+        others = ["newest", *(["oldest"] if OLDEST_PYTHON else [])]
+        every = getattr(metafunc.module, "EVERY_PYTHON", False)
+        metafunc.parametrize("python", ["this", *(others if every else [])], indirect=True)
+
+
+@pytest.fixture
 def python(request: pytest.FixtureRequest) -> str:
-    """An interpreter: this one, or the newest of Debian's archive."""
+    """An interpreter: this one, the newest of Debian's archive, or the one that ``ASYA_TEST_OLDEST_PYTHON`` names."""
     if request.param == "this":
         return sys.executable
+    if request.param == "oldest":
+        return str(OLDEST_PYTHON)
     path = newest_python()
     if path is None:
         message = "no newest Python: run ci/pythons.sh"
@@ -128,7 +140,7 @@ class Runtime:
         self.python = python
         self.folder = folder
         self.short = tempfile.mkdtemp(prefix="asya-")  # socket paths are short
-        self.socket_path = os.path.join(self.short, "runtime.sock")
+        self.socket_path = environ.get("ASYA_SOCKET") or os.path.join(self.short, "runtime.sock")
         self.stdout_path, self.stderr_path = folder / "stdout.log", folder / "stderr.log"
         clean = {key: value for key, value in os.environ.items() if not key.startswith(("ASYA_", "PYTHON", "COV_"))}
         self.environ = {**clean, "ASYA_SOCKET": self.socket_path, **environ}
@@ -156,6 +168,13 @@ class Runtime:
     def wait(self) -> int:
         return self.process.wait(WAIT)
 
+    def wait_until(self, is_so: Callable[[], bool]) -> None:
+        """Until something is so that no event tells, such as a line on stderr; fails at the bound."""
+        deadline = time.monotonic() + WAIT
+        while not is_so():
+            assert time.monotonic() < deadline, self.stderr()
+            select.select([], [], [], 0.01)
+
     def stderr(self) -> str:
         return self.stderr_path.read_text(errors="replace")
 
@@ -166,7 +185,7 @@ class Runtime:
         return self.stderr().rstrip("\n").rpartition("\n")[2]
 
     def state(self) -> list[float]:
-        with open(os.path.join(self.short, "runtime.state"), "rb") as file:
+        with open(os.path.splitext(self.socket_path)[0] + ".state", "rb") as file:
             return list(memoryview(file.read()).cast("d"))
 
     @property
@@ -182,8 +201,8 @@ class Runtime:
         for client in self.clients:
             client.close()
         if self.process.poll() is None:
-            worker = self.worker_pid
-            self.process.send_signal(signal.SIGKILL)
+            worker = self.worker_pid if os.path.exists(self.socket_path) else 0
+            self.process.kill()
             self.process.wait(WAIT)
             if worker:
                 try:

@@ -3,6 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
+pytestmark = pytest.mark.behaviour("runtime:quick-start")
+
 PAYLOADS, ENVELOPES, ERROR = 0x20, 0x21, 0x22
 
 PREPROCESSOR = """
