@@ -4,11 +4,14 @@
 
 Numbers: a *delivery* is one handing-over of a message, numbered by the sidecar as it arrives; a *token* is one publish; a *call* is one run
 of the handler. All three are numbered from 1 and never used twice in one process.
+
+Structs and not dataclasses: a dozen is made per message, and defining the classes took 18 ms of each start, now 3 (msgspec 0.22).
 """
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
+
+import msgspec
 
 from asya_core.transports.base import PublishOutcome, Receipt, SettledOutcome
 from asya_core.wire.reply import Reply
@@ -96,8 +99,7 @@ class TimerKind(StrEnum):
 # ---------------------------------------------------------------------------------------------------------------------- events
 
 
-@dataclass(frozen=True, slots=True)
-class MessageArrived:
+class MessageArrived(msgspec.Struct, frozen=True, gc=False):
     """The transport handed a message over. Fields as in `asya_core.transports.base.Delivered`."""
 
     receipt: Receipt
@@ -106,38 +108,33 @@ class MessageArrived:
     origin: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PublishEnded:
+class PublishEnded(msgspec.Struct, frozen=True, gc=False):
     """The one outcome of a publish."""
 
     token: int
     outcome: PublishOutcome
 
 
-@dataclass(frozen=True, slots=True)
-class RetryEnded:
+class RetryEnded(msgspec.Struct, frozen=True, gc=False):
     """The one outcome of a `Retry` or `Reject`."""
 
     receipt: Receipt
     outcome: SettledOutcome
 
 
-@dataclass(frozen=True, slots=True)
-class ConsumeLinkChanged:
+class ConsumeLinkChanged(msgspec.Struct, frozen=True, gc=False):
     """The consume link came up or went down. Going down kills all receipts."""
 
     connected: bool
 
 
-@dataclass(frozen=True, slots=True)
-class PublishLinkChanged:
+class PublishLinkChanged(msgspec.Struct, frozen=True, gc=False):
     """The publish link came up or went down."""
 
     connected: bool
 
 
-@dataclass(frozen=True, slots=True)
-class RuntimeReady:
+class RuntimeReady(msgspec.Struct, frozen=True, gc=False):
     """The runtime said HELLO: its handler is loaded.
 
     Attributes:
@@ -147,8 +144,7 @@ class RuntimeReady:
     concurrency: int
 
 
-@dataclass(frozen=True, slots=True)
-class RuntimeLost:
+class RuntimeLost(msgspec.Struct, frozen=True, gc=False):
     """The runtime's connection is gone, or it broke the protocol.
 
     Attributes:
@@ -160,8 +156,7 @@ class RuntimeLost:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Replied:
+class Replied(msgspec.Struct, frozen=True, gc=False):
     """The runtime answered a call.
 
     Attributes:
@@ -173,8 +168,7 @@ class Replied:
     reply: Reply
 
 
-@dataclass(frozen=True, slots=True)
-class TimerFired:
+class TimerFired(msgspec.Struct, frozen=True, gc=False):
     """A `Timer` ran out."""
 
     kind: TimerKind
@@ -189,23 +183,20 @@ class FinalAnswer(StrEnum):
     UNAVAILABLE = "unavailable"
 
 
-@dataclass(frozen=True, slots=True)
-class FinalReported:
+class FinalReported(msgspec.Struct, frozen=True, gc=False):
     """The one outcome of a `ReportFinal`."""
 
     delivery: int
     answer: FinalAnswer
 
 
-@dataclass(frozen=True, slots=True)
-class Cancelled:
+class Cancelled(msgspec.Struct, frozen=True, gc=False):
     """The gateway told that these envelope ids are cancelled."""
 
     ids: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class DrainRequested:
+class DrainRequested(msgspec.Struct, frozen=True, gc=False):
     """Take nothing new.
 
     Attributes:
@@ -215,8 +206,7 @@ class DrainRequested:
     final: bool
 
 
-@dataclass(frozen=True, slots=True)
-class GraceOver:
+class GraceOver(msgspec.Struct, frozen=True, gc=False):
     """The time for draining is spent: leave without settling what is open."""
 
 
@@ -239,8 +229,7 @@ Event: TypeAlias = (
 # --------------------------------------------------------------------------------------------------------------------- effects
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True, gc=False):
     """Run the handler on `body`, the message exactly as received (a claim spliced in).
 
     Attributes:
@@ -253,13 +242,11 @@ class Call:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class CloseRuntime:
+class CloseRuntime(msgspec.Struct, frozen=True, gc=False):
     """Close the connection to the runtime, so that no late reply can arrive, and connect again. No `RuntimeLost` is expected for it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Publish:
+class Publish(msgspec.Struct, frozen=True, gc=False):
     """Publish `body` to `queue`; answered by `PublishEnded` with the same token."""
 
     token: int
@@ -267,37 +254,32 @@ class Publish:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Retry:
+class Retry(msgspec.Struct, frozen=True, gc=False):
     """Deliver the message again after a delay; answered by `RetryEnded`."""
 
     receipt: Receipt
     delay_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Ack:
+class Ack(msgspec.Struct, frozen=True, gc=False):
     """The message is done."""
 
     receipt: Receipt
 
 
-@dataclass(frozen=True, slots=True)
-class Requeue:
+class Requeue(msgspec.Struct, frozen=True, gc=False):
     """Give the message back untouched."""
 
     receipt: Receipt
 
 
-@dataclass(frozen=True, slots=True)
-class Reject:
+class Reject(msgspec.Struct, frozen=True, gc=False):
     """Move the message to the dead-letter queue; answered by `RetryEnded`."""
 
     receipt: Receipt
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(msgspec.Struct, frozen=True, gc=False):
     """Tell the gateway where the envelope is, if convenient. May be lost."""
 
     envelope_id: str
@@ -306,8 +288,7 @@ class Report:
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
-class ReportFinal:
+class ReportFinal(msgspec.Struct, frozen=True, gc=False):
     """Tell the gateway how the envelope ended; answered by `FinalReported`.
 
     Attributes:
@@ -319,8 +300,7 @@ class ReportFinal:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Timer:
+class Timer(msgspec.Struct, frozen=True, gc=False):
     """Fire `TimerFired` of this kind and delivery after a delay; replaces an open one of the same kind and delivery.
 
     Attributes:
@@ -332,20 +312,17 @@ class Timer:
     delay_seconds: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class SetPrefetch:
+class SetPrefetch(msgspec.Struct, frozen=True, gc=False):
     """Subscribe to the actor's queue with this prefetch, or change it."""
 
     prefetch: int
 
 
-@dataclass(frozen=True, slots=True)
-class Unsubscribe:
+class Unsubscribe(msgspec.Struct, frozen=True, gc=False):
     """Take no more deliveries."""
 
 
-@dataclass(frozen=True, slots=True)
-class DeliveryRecord:
+class DeliveryRecord(msgspec.Struct, frozen=True, gc=False):
     """What the canonical log line and the metrics say of one settled delivery. Durations in ms; None where it did not come so far."""
 
     envelope_id: str
@@ -360,24 +337,21 @@ class DeliveryRecord:
     handler_ms: float | None = None
     publish_ms: float | None = None
     total_ms: float = 0.0
-    error_codes: tuple[str, ...] = field(default=())
+    error_codes: tuple[str, ...] = ()
     """Codes of the error records that were published for it."""
 
 
-@dataclass(frozen=True, slots=True)
-class LogDelivery:
+class LogDelivery(msgspec.Struct, frozen=True, gc=False):
     """A delivery was settled: write its line, count it."""
 
     record: DeliveryRecord
 
 
-@dataclass(frozen=True, slots=True)
-class DrainEnded:
+class DrainEnded(msgspec.Struct, frozen=True, gc=False):
     """Nothing is open any more after a `DrainRequested` that was not final: wait for the next HELLO."""
 
 
-@dataclass(frozen=True, slots=True)
-class Leave:
+class Leave(msgspec.Struct, frozen=True, gc=False):
     """Close the transport, flush, exit 0."""
 
 

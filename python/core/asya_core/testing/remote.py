@@ -14,7 +14,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import fields
 from enum import StrEnum
 from typing import Any, Final, cast
 
@@ -145,7 +144,7 @@ async def _serve(transport: Transport) -> None:
     closed = asyncio.Event()
 
     def tell(event: TransportEvent) -> None:
-        values = {field.name: _packed(getattr(event, field.name)) for field in fields(event)}
+        values = {name: _packed(getattr(event, name)) for name in event.__struct_fields__}
         sys.stdout.buffer.write(_line([type(event).__name__, values]))
         sys.stdout.buffer.flush()
         if isinstance(event, base.Closed):

@@ -13,9 +13,10 @@ Administration (`QueueAdmin`) is blocking and for start-up, operators, command l
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import NewType, Protocol, TypeAlias
+
+import msgspec
 
 __all__ = [
     "Blocked",
@@ -75,8 +76,7 @@ class SettledOutcome(StrEnum):
     """Not known: the link broke or the receipt was dead. The message comes again, perhaps twice."""
 
 
-@dataclass(frozen=True, slots=True)
-class Delivered:
+class Delivered(msgspec.Struct, frozen=True, gc=False):
     """A message was handed over.
 
     Attributes:
@@ -92,36 +92,31 @@ class Delivered:
     origin: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
+class Published(msgspec.Struct, frozen=True, gc=False):
     """The one outcome of the publish with this token."""
 
     token: int
     outcome: PublishOutcome
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(msgspec.Struct, frozen=True, gc=False):
     """The one outcome of a `retry` or `reject` of this receipt."""
 
     receipt: Receipt
     outcome: SettledOutcome
 
 
-@dataclass(frozen=True, slots=True)
-class ReceiptsLost:
+class ReceiptsLost(msgspec.Struct, frozen=True, gc=False):
     """All receipts given out so far are dead. Told before the `Connected` of the consume link."""
 
 
-@dataclass(frozen=True, slots=True)
-class Connected:
+class Connected(msgspec.Struct, frozen=True, gc=False):
     """The link is up (again)."""
 
     link: Link
 
 
-@dataclass(frozen=True, slots=True)
-class Disconnected:
+class Disconnected(msgspec.Struct, frozen=True, gc=False):
     """The link is down; it reconnects by itself until `Transport.close`.
 
     Attributes:
@@ -132,18 +127,15 @@ class Disconnected:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Blocked:
+class Blocked(msgspec.Struct, frozen=True, gc=False):
     """The broker takes no publishes for now; they wait and are not lost."""
 
 
-@dataclass(frozen=True, slots=True)
-class Unblocked:
+class Unblocked(msgspec.Struct, frozen=True, gc=False):
     """The broker takes publishes again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Closed:
+class Closed(msgspec.Struct, frozen=True, gc=False):
     """After `Transport.close`: the last event. Everything unsettled has been given back or will be by the broker."""
 
 
@@ -210,8 +202,7 @@ class Transport(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class QueueSpec:
+class QueueSpec(msgspec.Struct, frozen=True, gc=False):
     """A queue as it should be.
 
     Attributes:
@@ -226,8 +217,7 @@ class QueueSpec:
     max_deliveries: int = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Depth:
+class Depth(msgspec.Struct, frozen=True, gc=False):
     """How full a queue is, in messages.
 
     Attributes:

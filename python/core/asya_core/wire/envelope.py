@@ -9,7 +9,6 @@ and its place. Decoding the top level into raw bytes costs 2.4 µs at 1.3 kB (ms
 import hashlib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Final, TypeVar
 
@@ -67,8 +66,7 @@ _decode_claim: Final = msgspec.json.Decoder(Claim).decode
 _encode: Final = msgspec.json.encode
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(msgspec.Struct, frozen=True, gc=False):
     """One envelope, read one level deep. Immutable; `changed` gives a new one.
 
     Attributes:

@@ -3,14 +3,14 @@
 Made by the frame reader, taken by the sidecar's decisions. Payloads stay the bytes that the runtime wrote.
 """
 
-from dataclasses import dataclass, field
 from typing import TypeAlias
+
+import msgspec
 
 __all__ = ["EnvelopesReply", "ErrorReply", "PayloadsReply", "Reply"]
 
 
-@dataclass(frozen=True, slots=True)
-class PayloadsReply:
+class PayloadsReply(msgspec.Struct, frozen=True, gc=False):
     """The handler's results in payload mode.
 
     Attributes:
@@ -22,8 +22,7 @@ class PayloadsReply:
     fan_out: bool
 
 
-@dataclass(frozen=True, slots=True)
-class EnvelopesReply:
+class EnvelopesReply(msgspec.Struct, frozen=True, gc=False):
     """The handler's results in envelope mode.
 
     Attributes:
@@ -35,8 +34,7 @@ class EnvelopesReply:
     fan_out: bool
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorReply:
+class ErrorReply(msgspec.Struct, frozen=True, gc=False):
     """The call failed.
 
     Attributes:
@@ -49,7 +47,7 @@ class ErrorReply:
 
     code: str
     type: str | None
-    mro: tuple[str, ...] = field()  # said in full, since every class has a method `mro`, which would be taken for the default
+    mro: tuple[str, ...]
     message: str
     traceback: str | None
 

@@ -3,8 +3,9 @@
 Called by the envelope, the sidecar's decisions and tools. Knows no JSON and no queue.
 """
 
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from asya_core.wire.names import HAPPY_END, is_end_actor, is_route_entry, split_entry
 
@@ -14,8 +15,7 @@ MAX_ENTRIES: Final = 10_000
 """Entries of one route."""
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(msgspec.Struct, frozen=True, gc=False):
     """Where an envelope was and goes.
 
     Attributes:
@@ -41,8 +41,7 @@ class Route:
         return Route(self.actors, self.current + 1)
 
 
-@dataclass(frozen=True, slots=True)
-class RouteChange:
+class RouteChange(msgspec.Struct, frozen=True, gc=False):
     """What an envelope-mode handler may not do with a route.
 
     Attributes:
