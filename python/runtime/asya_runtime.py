@@ -976,15 +976,12 @@ def hint_for(value: Any) -> str:
     return "use .value" if hasattr(cls, "_member_map_") else "convert it to dict, list, str, int, float, bool or None"
 
 
-def _step(path: str, key: Any) -> str:
+def _step(path: str, key: str) -> str:
     import json
 
-    if isinstance(key, int) and not isinstance(key, bool):
-        return f"{path}[{key}]"
-    text = key if isinstance(key, str) else str(key)
-    if text.isidentifier() and text.isascii() and len(text) <= 60:
-        return f"{path}.{text}"
-    return f"{path}[{json.dumps(text[:60])}]"
+    if key.isidentifier() and key.isascii() and len(key) <= 60:
+        return f"{path}.{key}"
+    return f"{path}[{json.dumps(key[:60])}]"
 
 
 def _scalar_problem(value: Any) -> str:
@@ -1008,6 +1005,9 @@ def _key_problem(mapping: Mapping[Any, Any]) -> str:
     """What is wrong with the keys of a mapping: a type that JSON cannot hold, or two that become the same string."""
     taken = set()
     for key in mapping:
+        problem = _scalar_problem(key)
+        if problem:
+            return "has a key that " + problem
         if isinstance(key, str):
             spelled = str(key)
         elif key is None or isinstance(key, bool):
@@ -1018,9 +1018,6 @@ def _key_problem(mapping: Mapping[Any, Any]) -> str:
             spelled = float.__repr__(key)
         else:
             return f"has a key of type {class_name(type(key))}; use str(…)"
-        problem = _scalar_problem(key)
-        if problem:
-            return "has a key that " + problem
         if spelled in taken:
             return f"has two keys that become {spelled[:60]!r} in JSON; keep one"
         taken.add(spelled)

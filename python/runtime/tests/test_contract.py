@@ -5,6 +5,8 @@ import re
 import sys
 from pathlib import Path
 
+import pytest
+
 import asya_runtime
 
 REPOSITORY = Path(__file__).parents[3]
@@ -25,9 +27,66 @@ def test_file_imports_the_standard_library_only() -> None:
     assert names - sys.stdlib_module_names - {"annotationlib"} == set()
 
 
-def test_file_evaluates_and_unpickles_nothing() -> None:
-    calls = {ast.unparse(node.func) for node in ast.walk(ast.parse(SOURCE)) if isinstance(node, ast.Call)}
-    assert calls & {"eval", "exec", "compile", "os.system", "os.popen", "pickle.loads", "marshal.load", "marshal.loads"} == set()
+PRODUCT = sorted(path for path in (REPOSITORY / "python").rglob("*.py") if "tests" not in path.relative_to(REPOSITORY).parts)
+FORBIDDEN_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "shelve", "marshal", "code", "codeop", "runpy", "pty", "commands"}
+FORBIDDEN_CALLS = {"eval", "exec", "__import__", "os.system", "os.popen", "yaml.load", "yaml.unsafe_load", "yaml.full_load"}
+ALLOWED = {
+    # The runtime hands its own, already compiled code object to a fresh interpreter through an anonymous file of its own process
+    # (`restart_compiled`): marshal.dumps writes, nothing that came from outside is ever read back.
+    ("python/runtime/asya_runtime.py", "import marshal"),
+    # The flow compiler tries out a constant of its own module, the function that it writes into every routers.py, and nothing else.
+    ("python/flowc/asya_flowc/runtime_text.py", "exec"),
+}
+
+
+def doubtful(tree: ast.AST) -> set[str]:
+    """What in a module may turn data into code: imports, calls and arguments, as they are written."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {f"import {alias.name}" for alias in node.names if alias.name.partition(".")[0] in FORBIDDEN_MODULES}
+        elif isinstance(node, ast.ImportFrom) and str(node.module).partition(".")[0] in FORBIDDEN_MODULES:
+            found.add(f"from {node.module} import")
+        elif isinstance(node, ast.Call):
+            name = ast.unparse(node.func)
+            if (
+                name in FORBIDDEN_CALLS
+                or name.startswith(("os.spawn", "os.posix_spawn"))
+                or name.endswith((".marshal.loads", "create_subprocess_shell"))
+            ):
+                found.add(name)
+            found |= {f"{name}(shell=…)" for keyword in node.keywords if keyword.arg == "shell" and ast.unparse(keyword.value) != "False"}
+    return found
+
+
+def test_product_code_makes_no_code_of_data() -> None:
+    assert len(PRODUCT) > 20
+    found = {(str(path.relative_to(REPOSITORY)), what) for path in PRODUCT for what in doubtful(ast.parse(path.read_text("utf-8")))}
+    assert found - ALLOWED == set()
+
+
+def test_runtime_writes_marshalled_code_and_reads_none() -> None:
+    uses = [node.attr for node in ast.walk(ast.parse(SOURCE)) if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "marshal"]
+    assert uses == ["dumps"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import pickle",
+        "from pickle import loads",
+        "import marshal",
+        "eval(x)",
+        "exec(x)",
+        "os.system(x)",
+        "yaml.load(x)",
+        "subprocess.run(x, shell=True)",
+        "subprocess.run(x, shell=flag)",
+        "await asyncio.create_subprocess_shell(x)",
+    ],
+)
+def test_doubtful_code_is_found(text: str) -> None:
+    assert doubtful(ast.parse(text)) != set()
 
 
 def test_version_is_the_distributions() -> None:

@@ -56,6 +56,9 @@ def cycle() -> Any:
         ({True: 1, "true": 2}, "$ has two keys that become 'true'", "keep one"),
         ({1.5: 1, "1.5": 2}, "$ has two keys that become '1.5'", "keep one"),
         ({"a": object()}, "$.a is of type object", "convert it"),
+        ({"a": 10**5000}, "$.a is an integer with too many digits", "use str(…)"),
+        ({10**5000: 1}, "$ has a key that is an integer with too many digits", ""),
+        ({"x" * 61: {1}}, '$["' + "x" * 60 + '"] is of type set', ""),
     ],
 )
 def test_result_is_refused_with_place_and_remedy(value: Any, place: str, hint: str) -> None:

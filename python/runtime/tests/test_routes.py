@@ -135,3 +135,12 @@ def test_change_of_the_input_in_place_is_seen() -> None:
     message["route"]["actors"][0] = "x"
     with pytest.raises(asya_runtime.CallError, match="route_past_changed"):
         asya_runtime.check_output(message, before, single=True)
+
+
+@pytest.mark.parametrize(
+    "route",
+    [None, [], {}, {"actors": "a"}, {"actors": ["a"], "current": 2}, {"actors": ["a"], "current": -1}, {"actors": ["a"], "current": True}],
+)
+def test_message_without_a_route_is_bad(route: Any) -> None:
+    with pytest.raises(asya_runtime.CallError, match="bad_message"):
+        asya_runtime.Before({"route": route, "payload": 1}, is_end=False)

@@ -103,3 +103,9 @@ def test_frames_before_a_bad_one_are_delivered(sent: list[tuple[int, int, bytes]
     assert reader.feed(stream + b"\0\0\0\0") == sent
     assert reader.fault is not None
     assert reader.fault.code == "bad_frame"
+
+
+@pytest.mark.parametrize(("call", "body", "words"), [(0, b"\0\0\0\0{}", "without a call number"), (1, b"\0\0", "without a limit")])
+def test_call_without_number_or_limit_is_a_fault(call: int, body: bytes, words: str) -> None:
+    with pytest.raises(asya_runtime.Fault, match=words):
+        asya_runtime.read_call(call, body)
