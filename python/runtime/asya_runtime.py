@@ -1651,10 +1651,9 @@ def serve_blocking(worker: Worker) -> None:
     while not worker.draining:
         try:
             peer = worker.accept()
-        except OSError:
-            continue
-        except BaseException as error:  # raised by a signal handler that the user's code left behind
-            _stray(error)
+        except BaseException as error:
+            if is_stray(error):
+                _stray(error)
             continue
         if peer is None:
             return
@@ -1663,8 +1662,9 @@ def serve_blocking(worker: Worker) -> None:
             _serve_peer(worker, peer)
         except Fault as reason:
             fault = reason
-        except OSError:
-            pass
+        except BaseException as error:
+            if is_stray(error):  # in the middle of a frame, perhaps: the connection cannot be used any more
+                _stray(error)
         worker.part(peer, fault)
 
 
@@ -1673,9 +1673,9 @@ def _serve_peer(worker: Worker, peer: Peer) -> None:
     while True:
         try:
             frames = peer.receive()
-        except (OSError, Fault):
-            raise
         except BaseException as error:
+            if not is_stray(error):
+                raise
             _stray(error)
             continue
         if frames is None:
@@ -1713,6 +1713,16 @@ def _answer(worker: Worker, peer: Peer, *, call: int, limit_ms: int, message: by
         if _forked:
             finish(1)
         return reply
+
+
+def is_stray(error: BaseException) -> bool:
+    """Whether a signal handler that the user's code left behind raised it, of whatever type: what the runtime expects ends in this file."""
+    if not isinstance(error, (OSError, Fault)):
+        return True
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_code.co_filename != _FILE
 
 
 def _stray(error: BaseException) -> None:

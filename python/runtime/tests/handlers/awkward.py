@@ -37,12 +37,20 @@ def leave_a_thread():
     threading.Thread(target=time.sleep, args=(1000,)).start()
 
 
-def ring_after_the_call():
+def ring_after_the_call(error=ValueError):
     def ring(*_):
-        raise TimeoutError("ring")
+        raise error("ring")
 
     signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, 0.01)
+
+
+def ring_with_an_oserror():
+    ring_after_the_call(TimeoutError)
+
+
+def ring_with_an_interrupt():
+    ring_after_the_call(KeyboardInterrupt)
 
 
 def replace_streams():

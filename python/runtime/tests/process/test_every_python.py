@@ -21,7 +21,6 @@ DEEDS = [
     "leave_a_thread",
     "start_processes",
     "limit_all_sockets",
-    "ring_after_the_call",
     "recurse",
     "empty_the_path",
     "replace_streams",
@@ -93,6 +92,18 @@ def test_after_each_awkward_deed_the_same_worker_answers_and_drains(start: Calla
     runtime.process.send_signal(signal.SIGTERM)
     assert client.read()[0] == DRAIN
     assert runtime.wait() == 0
+
+
+@pytest.mark.behaviour("runtime:survives-user-code")
+@pytest.mark.parametrize("prefix", ["", "async "], ids=["plain", "async"])
+def test_signal_handler_that_raises_between_calls_costs_nothing(start: Callable[..., Any], prefix: str) -> None:
+    runtime = start("handlers.process", AWKWARD.replace("def process", prefix + "def process"))
+    client, worker = runtime.connect(), runtime.worker_pid
+    for number, deed in enumerate(["ring_after_the_call", "ring_with_an_oserror", "ring_with_an_interrupt"]):
+        client.payload(deed)
+        runtime.wait_until(lambda seen=number: runtime.stderr().count(": ring\n") > seen)
+        assert client.payload(1) == (PAYLOADS, (False, [1]))
+    assert runtime.worker_pid == worker
 
 
 def test_envelope_mode_inserts_an_actor_and_tells_what_is_wrong(start: Callable[..., Any]) -> None:
