@@ -8,17 +8,24 @@ What must never happen: rows 1 to 25 are also the proof that an unreadable messa
 22 to 24 that headers and unknown members stay; 29 and 30 that no part of a list is sent; 20 that a missing queue runs no handler twice.
 """
 
+import gzip
 import itertools
 import json
+import os
 import socket
 import struct
+import subprocess
 import threading
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import pika
 import pytest
 
+from asya_core.transports.rabbitmq import RabbitAdmin, RabbitSettings
+from asya_core.wire.names import ERROR_END, HAPPY_END, queue_name
 from tests.contract.actors import CANARY, Actor, Actors, load, original, until
 from tests.contract.bad_inputs import BAD_INPUTS, PAGE, page
 
@@ -500,6 +507,92 @@ def _(world: World) -> None:
     assert (errors, len(results)) == ([], 1)
 
 
+@row(37)
+def _(world: World) -> None:
+    url = os.environ.get("ASYA_TEST_RABBITMQ_URL")
+    if url is None:
+        message = "ASYA_TEST_RABBITMQ_URL is not set; run: ci/services.sh start; eval $(ci/services.sh env)"
+        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+    settings = RabbitSettings.from_url(url, namespace=f"bad{uuid.uuid4().hex[:8]}")
+    admin = RabbitAdmin(settings)
+    connection = pika.BlockingConnection(pika.URLParameters(url))
+    try:
+        admin.ensure_namespace(["m", HAPPY_END])
+        sidecar = _actor_on_rabbitmq(world, settings)
+        _odd_messages(world, connection.channel(), settings.namespace)
+        assert sidecar.poll() is None
+    finally:
+        connection.close()
+        for process in world.actors.processes[-2:]:
+            process.kill()
+            process.wait()
+        admin.remove_namespace(["m", HAPPY_END, ERROR_END])
+        admin.close()
+
+
+def _actor_on_rabbitmq(world: World, settings: RabbitSettings) -> "subprocess.Popen[bytes]":
+    path = world.actors.folder / "m.s"
+    world.actors.start_runtime("m", path, {"ASYA_HANDLER": "bad_input_handlers.handle"})
+    credentials = settings.credentials()
+    environment = {
+        "ASYA_ACTOR": "m",
+        "ASYA_NAMESPACE": settings.namespace,
+        "ASYA_TRANSPORT": "rabbitmq",
+        "ASYA_RABBITMQ_ADDRESS": f"amqp://{settings.host}:{settings.port}",
+        "ASYA_RABBITMQ_VHOST": settings.vhost,
+        "ASYA_RABBITMQ_USERNAME": credentials.username,
+        "ASYA_RABBITMQ_PASSWORD": credentials.password,
+        "ASYA_SOCKET": str(path),
+        "ASYA_HEALTH_LISTEN": "off",
+        "ASYA_RETRY": '{"maxAttempts": 3, "backoff": {"initial": "10ms", "max": "10ms"}}',
+    }
+    return world.actors.start_process(["-m", "asya_sidecar"], environment, "m.sidecar")
+
+
+ODD_PROPERTIES: dict[str, dict[str, Any]] = {
+    "bare": {},
+    "text": {"content_type": "text/plain", "content_encoding": "gzip"},
+    "death": {"headers": {"x-death": [{"count": 3, "queue": "old", "reason": "rejected", "exchange": "", "routing-keys": ["old"]}]}},
+    "odd-death": {"headers": {"x-death": "a text", "x-first-death-queue": 7}},
+    "expires": {"expiration": "600000", "priority": 9, "timestamp": 1, "type": "t", "app_id": "x", "reply_to": "y"},
+    "attempt-text": {"headers": {"asya-attempt": "many"}},
+    "attempt-negative": {"headers": {"asya-attempt": -5}},
+    "attempt-table": {"headers": {"asya-attempt": {"a": [1]}, "x-delivery-count": "x"}},
+    "tables": {"headers": {"n": None, "b": True, "deep": {"t": [{"u": [1, "x", None]}]}, "big": 2**62, "float": 1.5, "bytes": b"\xff"}},
+    "delay": {"headers": {"asya-delay": 250}},
+    "correlation": {"correlation_id": "1", "message_id": "z" * 200, "delivery_mode": 2},
+}
+
+
+def _odd_messages(world: World, channel: Any, namespace: str) -> None:
+    channel.confirm_delivery()
+    sent = set()
+    for name, properties in ODD_PROPERTIES.items():
+        for payload in ({"x": CANARY}, {"raise_at_first": f"{name}-{namespace}"}):
+            body = world.envelope(actor="m", id=f"{name}-{len(payload)}-{'raise_at_first' in payload}", payload=payload)
+            sent.add(body["id"])
+            _send(channel, namespace, json.dumps(body).encode(), properties)
+    packed = gzip.compress(world.body(actor="m"))
+    _send(channel, namespace, packed, {"content_type": "application/json", "content_encoding": "gzip"})
+    found: dict[str, list[bytes]] = {HAPPY_END: [], ERROR_END: []}
+
+    def all_ended() -> bool:
+        for end, bodies in found.items():
+            while (taken := channel.basic_get(queue_name(namespace, end), auto_ack=True))[0] is not None:
+                bodies.append(taken[2])
+        return len(found[HAPPY_END]) >= len(sent) and len(found[ERROR_END]) >= 1
+
+    until(all_ended, lambda: f"{len(sent)} results and one record; {found}; {world.actors.logs()[-3000:]}")
+    assert sorted(load(body)["id"] for body in found[HAPPY_END]) == sorted(sent)
+    (record,) = map(load, found[ERROR_END])
+    assert (record["error"]["code"], original(record)) == ("bad_envelope", packed)
+    assert CANARY not in world.actors.logs()
+
+
+def _send(channel: Any, namespace: str, body: bytes, properties: dict[str, Any]) -> None:
+    channel.basic_publish("", queue_name(namespace, "m"), body, pika.BasicProperties(**properties), mandatory=True)
+
+
 def _connect(path: Path) -> socket.socket:
     peer = socket.socket(socket.AF_UNIX)
     peer.settimeout(30)
@@ -607,6 +700,8 @@ def _marks(number: int) -> list[pytest.MarkDecorator]:
         marks.append(pytest.mark.behaviour("envelope:untouched"))
     if number == 29:
         marks.append(pytest.mark.behaviour("envelope:fanout-ids"))
+    if number == 37:
+        marks.append(pytest.mark.rabbitmq)
     if number == 32:
         marks.append(pytest.mark.behaviour("runtime:survives-user-code"))
     return marks
@@ -615,6 +710,20 @@ def _marks(number: int) -> list[pytest.MarkDecorator]:
 @pytest.mark.parametrize("number", [pytest.param(number, id=str(number), marks=_marks(number)) for number in sorted(CHECKS)])
 def test_bad_input(world: World, number: int) -> None:
     CHECKS[number](world)
+
+
+@pytest.mark.behaviour("sidecar:unreadable")
+def test_unreadable_messages_at_error_end_run_once_and_travel_no_further(tmp_path_factory: pytest.TempPathFactory) -> None:
+    actors = Actors(tmp_path_factory.mktemp("z"))
+    try:
+        end = actors.start(ERROR_END, {"ASYA_HANDLER": "bad_input_handlers.change_route", "ASYA_HANDLER_MODE": "envelope"})
+        bodies = [b"", b"\0\xff", b"[]", b'{"id":7}', b'{"payload":1}', b"[" * 1000]
+        actors.publish(ERROR_END, *bodies)
+        actors.settle([ERROR_END])
+        assert sorted(original({"payload": run["got"]}) for run in end.runs()) == sorted(bodies)
+        assert actors.admin.peek(actors.queue(HAPPY_END), 10) == []
+    finally:
+        actors.close()
 
 
 def test_every_row_of_the_table_has_its_check() -> None:

@@ -7,18 +7,23 @@ import pytest
 
 from asya_core.testing.contract import CASES, Case, run_case
 from asya_core.testing.harness import EmbeddedHarness, Harness, TwinHarness
+from tests.broker import Node
+from tests.contract.harness_rabbitmq import ClassicHarness, RabbitHarness
 
-MakeHarness = Callable[[Path], Harness]
+MakeHarness = Callable[[Path, Callable[[], Node]], Harness]
 IMPLEMENTATIONS: dict[str, tuple[type[Harness], MakeHarness]] = {
-    "twin": (TwinHarness, lambda folder: TwinHarness()),
-    "embedded": (EmbeddedHarness, EmbeddedHarness),
+    "twin": (TwinHarness, lambda folder, broker: TwinHarness()),
+    "embedded": (EmbeddedHarness, lambda folder, broker: EmbeddedHarness(folder)),
+    "rabbitmq": (RabbitHarness, lambda folder, broker: RabbitHarness(broker())),
+    "rabbitmq-classic": (ClassicHarness, lambda folder, broker: ClassicHarness(broker())),
 }
+RABBITMQ = [pytest.mark.rabbitmq, pytest.mark.xdist_group("broker")]
 
 
 def _parameters() -> list[object]:
     parameters = []
     for name, (kind, make) in IMPLEMENTATIONS.items():
-        marks = [pytest.mark.rabbitmq] if name == "rabbitmq" else []
+        marks = RABBITMQ if name.startswith("rabbitmq") else []
         for case in CASES:
             if case.number not in kind.exclusions:
                 parameters.append(pytest.param(case, make, id=f"{name}-{case.number:02}-{case.name}", marks=marks))
@@ -27,8 +32,8 @@ def _parameters() -> list[object]:
 
 @pytest.mark.parametrize(("case", "make"), _parameters())
 @pytest.mark.behaviour("transport:contract")
-def test_transport_keeps_its_contract(case: Case, make: MakeHarness, tmp_path: Path) -> None:
-    run_case(case, make(tmp_path))
+def test_transport_keeps_its_contract(case: Case, make: MakeHarness, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    run_case(case, make(tmp_path, lambda: request.getfixturevalue("broker")))
 
 
 def test_the_contract_has_thirty_cases_in_order() -> None:

@@ -5,10 +5,8 @@ The checker knows what was *accepted* (its publish was confirmed) and reads what
 0 and unexpected 0; duplicates are counted and compared with the bound that docs/explanation/delivery-guarantees.md states.
 """
 
-import fcntl
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -18,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pika
 import pika.exceptions
@@ -37,67 +35,6 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float = WAIT_S
     while not condition():
         assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
         time.sleep(0.02)
-
-
-class Broker:
-    """The RabbitMQ node that tests may kill: `ci/services.sh … rabbitmq-faults`, or the node that FAULTS_NODE names."""
-
-    name = os.environ.get("FAULTS_NODE", "rabbitmq-faults")
-
-    def reserve(self) -> IO[str]:
-        """Wait until no other test run has it; the caller closes what it gets."""
-        lock = Path(os.environ.get("ASYA_CACHE", Path.home() / ".cache" / "asya")) / "services" / f"{self.name}.tests.lock"
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        file = lock.open("w")
-        fcntl.flock(file, fcntl.LOCK_EX)
-        return file
-
-    def wipe(self) -> None:
-        """Stop it and remove its data: what an earlier test left half deleted when it killed the node must not come back."""
-        subprocess.run([ROOT / "ci" / "services.sh", "wipe", self.name], check=True, capture_output=True, timeout=60)
-
-    def start(self) -> None:
-        """Start it, or do nothing if it serves."""
-        subprocess.run([ROOT / "ci" / "services.sh", "start", self.name], check=True, capture_output=True, timeout=120)
-
-    def environment(self) -> dict[str, str]:
-        """What `ci/services.sh env` tells."""
-        told = subprocess.run(
-            [ROOT / "ci" / "services.sh", "env", self.name], check=True, capture_output=True, text=True, timeout=30
-        ).stdout
-        return dict(line.removeprefix("export ").split("=", 1) for line in told.splitlines() if line)
-
-    @property
-    def url(self) -> str:
-        """AMQP URL with user and password."""
-        return self.environment()[self._variable("URL")]
-
-    def _variable(self, what: str) -> str:
-        return f"ASYA_TEST_{self.name.upper().replace('-', '_')}_{what}"
-
-    def ctl(self, *arguments: str) -> str:
-        """Run rabbitmqctl."""
-        command = [str(ROOT / "ci" / "services.sh"), "ctl", self.name, *arguments]
-        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
-
-    def kill(self) -> None:
-        """SIGKILL the server."""
-        pid = int(self.environment()[self._variable("PID")])
-        os.kill(pid, signal.SIGKILL)
-        with suppress(ProcessLookupError):
-            wait_until(lambda: not _is_alive(pid), f"broker {pid} gone")
-
-    def close_all_connections(self) -> None:
-        """Close every client's connection."""
-        self.ctl("close_all_connections", "fault experiment")
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,16 +10,17 @@ from collections.abc import Callable
 import pytest
 
 from asya_core.transports.rabbitmq import QueueType
-from tests.faults.harness import ActorSpec, Broker, Mesh, wait_until
+from tests.broker import Node
+from tests.faults.harness import ActorSpec, Mesh, wait_until
 
-pytestmark = [pytest.mark.rabbitmq, pytest.mark.timeout(240), pytest.mark.xdist_group("faults")]
+pytestmark = [pytest.mark.rabbitmq, pytest.mark.timeout(240), pytest.mark.xdist_group("broker")]
 
 MakeMesh = Callable[..., Mesh]
 FAST_PREFETCH = {"ASYA_PREFETCH": "20"}
 
 
 @pytest.mark.behaviour("delivery:nothing-lost")
-def test_f01_all_connections_closed_five_times_under_load_lose_nothing(make_mesh: MakeMesh, broker: Broker) -> None:
+def test_f01_all_connections_closed_five_times_under_load_lose_nothing(make_mesh: MakeMesh, broker: Node) -> None:
     prefetch, cuts = 20, 5
     mesh = make_mesh(*(ActorSpec(name=name, handler="takes_a_moment", settings=FAST_PREFETCH) for name in ("a", "b", "c")))
     mesh.declare()
@@ -40,7 +41,7 @@ def test_f01_all_connections_closed_five_times_under_load_lose_nothing(make_mesh
 
 @pytest.mark.behaviour("delivery:broker-restart")
 @pytest.mark.parametrize("queue_type", list(QueueType))
-def test_f02_broker_killed_and_restarted_loses_nothing(make_mesh: MakeMesh, broker: Broker, queue_type: QueueType) -> None:
+def test_f02_broker_killed_and_restarted_loses_nothing(make_mesh: MakeMesh, broker: Node, queue_type: QueueType) -> None:
     mesh = make_mesh(
         *(ActorSpec(name=name, handler="takes_a_moment", settings=FAST_PREFETCH) for name in ("a", "b", "c")), queue_type=queue_type
     )
@@ -195,7 +196,7 @@ def test_f06_next_queue_that_never_comes_ends_each_as_unroutable_after_one_run(m
     assert set(mesh.runs().values()) == {1}
 
 
-def test_f05_memory_alarm_delays_and_loses_nothing(make_mesh: MakeMesh, broker: Broker) -> None:
+def test_f05_memory_alarm_delays_and_loses_nothing(make_mesh: MakeMesh, broker: Node) -> None:
     mesh = make_mesh(*(ActorSpec(name=name, handler="takes_a_moment", settings=FAST_PREFETCH) for name in ("a", "b")))
     mesh.declare()
     mesh.publish(400, lambda n: {"ms": 4})
