@@ -821,8 +821,11 @@ def _not_found(path: str, segments: list[str], *, roots: list[str]) -> str:
     return f"ASYA_HANDLER {path!r}: there is no module {missing!r} in {where}; {remedy}"
 
 
+_MAX_MODULES = 2000
+
+
 def modules_below(roots: Sequence[str]) -> dict[str, str]:
-    """Dotted names of the Python files in `roots`, at most 2,000 and four levels deep, with their paths."""
+    """Dotted names of the Python files in `roots`, about `_MAX_MODULES` and four levels deep at most, with their paths."""
     found: dict[str, str] = {}
     for root in roots:
         for folder, folders, files in os.walk(root):
@@ -845,7 +848,7 @@ def modules_below(roots: Sequence[str]) -> dict[str, str]:
                     name = prefix[:-1] if file == "__init__.py" else prefix + file[:-3]
                     if name:
                         found.setdefault(name, os.path.join(folder, file))
-            if len(found) > 2000:
+            if len(found) > _MAX_MODULES:
                 return found
     return found
 

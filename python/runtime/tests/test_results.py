@@ -153,6 +153,12 @@ def test_mro_is_spelled_with_builtins_bare() -> None:
     assert raised(json.JSONDecodeError("no", "", 0))["mro"] == ["json.decoder.JSONDecodeError", "ValueError", "Exception", "BaseException"]
 
 
+def test_exception_group_is_described_with_its_members() -> None:
+    described = raised(ExceptionGroup("both failed", [ValueError("one"), KeyError("two")]))
+    assert (described["type"], described["message"]) == ("ExceptionGroup", "both failed (2 sub-exceptions)")
+    assert "ValueError: one" in described["traceback"]
+
+
 def test_mro_has_at_most_20_names() -> None:
     cls: type[BaseException] = ValueError
     for number in range(30):

@@ -5,15 +5,12 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
 PAYLOADS, ERROR, DRAIN = 0x20, 0x22, 2
 ECHO = "def process(p): return p\n"
 
 
-@pytest.mark.parametrize("body", ["import time; time.sleep(1000)", "pass"], ids=["sleeps", "loops"])
-def test_hanging_handler_is_killed_and_the_next_call_served(start: Callable[..., Any], body: str) -> None:
-    runtime = start("handlers.process", f"def process(p):\n    while p == 'hang': {body}\n    return p\n")
+def test_endless_loop_is_killed_and_the_next_call_served(start: Callable[..., Any]) -> None:
+    runtime = start("handlers.process", "def process(p):\n    while p == 'hang': pass\n    return p\n")
     client, worker = runtime.connect(), runtime.worker_pid
     client.start_call(b'{"payload":"hang"}', 100)
     assert client.is_closed()
