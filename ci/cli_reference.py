@@ -10,7 +10,8 @@ PAGE = Path(__file__).parents[1] / "docs" / "reference" / "cli.md"
 HEAD = """# The `asya` command
 
 For people who use the command line. This page is made from the command itself by `python ci/cli_reference.py`; how to use it is told in
-[Run actors on this machine](../how-to/run-locally.md), what the exit codes mean in [Exit codes](exit-codes.md).
+[Run actors on this machine](../how-to/run-locally.md) and [Compile a flow](../how-to/compile-a-flow.md),
+what the exit codes mean in [Exit codes](exit-codes.md).
 """
 
 
@@ -18,13 +19,20 @@ def help_of(command: click.Command, name: str) -> str:
     return command.get_help(click.Context(command, info_name=name, max_content_width=100, terminal_width=100))
 
 
-def page() -> str:
-    parts = [HEAD, "## asya\n", f"```text\n{help_of(asya, 'asya')}\n```\n"]
+def commands() -> dict[str, click.Command]:
+    """Every command by its full name, groups before what is in them."""
+    found: dict[str, click.Command] = {"asya": asya}
     for name in sorted(COMMANDS):
         command = asya.get_command(click.Context(asya), name)
         assert command is not None
-        parts += [f"## asya {name}\n", f"```text\n{help_of(command, f'asya {name}')}\n```\n"]
-    return "\n".join(parts)
+        found[f"asya {name}"] = command
+        if isinstance(command, click.Group):
+            found |= {f"asya {name} {inner}": each for inner, each in sorted(command.commands.items())}
+    return found
+
+
+def page() -> str:
+    return "\n".join([HEAD, *(f"## {name}\n\n```text\n{help_of(command, name)}\n```\n" for name, command in commands().items())])
 
 
 if __name__ == "__main__":

@@ -10,7 +10,10 @@ from asya_core import __version__
 
 __all__ = ["asya"]
 
-COMMANDS: Final = {"run": ("asya_cli.commands.run", "run", "Run actors on this machine: one envelope, or until Ctrl-C.")}
+COMMANDS: Final = {
+    "flow": ("asya_cli.commands.flow", "flow", "Compile a Python function into router actors, or check one."),
+    "run": ("asya_cli.commands.run", "run", "Run actors on this machine: one envelope, or until Ctrl-C."),
+}
 """Name: module, attribute, the sentence that the list shows."""
 
 
@@ -43,7 +46,7 @@ def talk_options(command: Any) -> Any:
     """The options of every command that say how it talks."""
     for option in (
         click.option("--no-color", is_flag=True, help="No colours, even on a terminal."),
-        click.option("--verbose", is_flag=True, help="Also say what is normally left out."),
+        click.option("--verbose", "-v", is_flag=True, help="Also say what is normally left out."),
         click.option("--quiet", is_flag=True, help="Only warnings and errors on stderr."),
         click.option(
             "--output", "output_format", type=click.Choice([each.value for each in Format]), help="How data is written on stdout."

@@ -54,6 +54,8 @@ def test_page_of_the_command_holds_the_help_as_printed():
         command = asya.get_command(click.Context(asya), name)
         assert command is not None
         assert help_of(command, f"asya {name}") in page
+        for inner, each in getattr(command, "commands", {}).items():
+            assert help_of(each, f"asya {name} {inner}") in page
 
 
 def test_every_error_raised_in_the_command_has_a_hint():
@@ -71,7 +73,19 @@ def test_help_imports_nothing_heavy():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     loaded = set(done.stdout.split())
     assert "asya_cli.main" in loaded
-    assert not loaded & {"asyncio", "jsonschema", "yaml", "rich", "httpx", "pika", "msgspec", "watchfiles", "asya_cli.commands.run"}
+    assert not loaded & {
+        "asyncio",
+        "jsonschema",
+        "yaml",
+        "rich",
+        "httpx",
+        "pika",
+        "msgspec",
+        "watchfiles",
+        "asya_flowc",
+        "asya_cli.commands.run",
+        "asya_cli.commands.flow",
+    }
 
 
 def test_unknown_command_names_the_nearest():

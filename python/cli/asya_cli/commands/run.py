@@ -16,6 +16,7 @@ __all__ = ["run"]
 @click.argument("targets", metavar="TARGET...", nargs=-1, required=True)
 @click.option("--input", "input_text", metavar="JSON|@FILE|-", help="Payload of one envelope: JSON itself, a file, or stdin.")
 @click.option("--route", metavar="A,B:STEP,C", help="Actors in order. Default: run.route of asya.yaml, else the only actor.")
+@click.option("--flow", "flow_name", metavar="NAME", help="The flow function, if the flow's file has several.")
 @click.option(
     "--transport", type=click.Choice(["embedded", "rabbitmq"]), default="embedded", show_default=True, help="What moves the messages."
 )
@@ -46,8 +47,8 @@ __all__ = ["run"]
 def run(ctx: click.Context, /, targets: tuple[str, ...], **given: Any) -> None:
     """Run actors on this machine, from the values files that deploy them.
 
-    TARGET is a directory with actors/*.yaml, or values files of the chart asya-actor. Each actor gets the same two processes as in the
-    cluster, runtime and sidecar.
+    TARGET is a directory with actors/*.yaml, or values files of the chart asya-actor, or a flow (*.py), which is compiled in memory; values
+    files beside a flow are those of its handlers. Each actor gets the same two processes as in the cluster, runtime and sidecar.
 
     With --input one envelope goes along the route and its final payload is printed; with --serve the actors stay up.
     """
@@ -62,8 +63,18 @@ def run(ctx: click.Context, /, targets: tuple[str, ...], **given: Any) -> None:
         raise RemoteFault("usage", "--serve takes no --input", "send it from another terminal: asya run TARGET --attach --input …")
     if not given["serve"] and given["input_text"] is None:
         raise RemoteFault("usage", "Nothing to do: neither --input nor --serve is given", 'give --input \'{"text": "hello"}\', @FILE or -')
+    if given["flow_name"] and not is_flow(targets):
+        raise RemoteFault("usage", "--flow needs a flow among the targets", "name the Python file that holds it")
     options = _options(given)
-    project = projects.load(targets, given["settings"])
+
+    def load() -> projects.Project:
+        if not is_flow(targets):
+            return projects.load(targets, given["settings"])
+        from asya_cli.run.flow_target import load_flow
+
+        return load_flow(targets, given["settings"], flow=given["flow_name"], talk=talk)
+
+    project = load()
     for name in options.only:
         if name not in project.actors:
             from asya_cli.errors import nearest
@@ -72,7 +83,7 @@ def run(ctx: click.Context, /, targets: tuple[str, ...], **given: Any) -> None:
     if given["serve"]:
         from asya_cli.run.serve import serve
 
-        asyncio.run(serve(lambda: projects.load(targets, given["settings"]), options=options, talk=talk))
+        asyncio.run(serve(load, options=options, talk=talk))
         return
     route = project.chosen_route(given["route"])
     payload = read_input(given["input_text"])
@@ -82,6 +93,11 @@ def run(ctx: click.Context, /, targets: tuple[str, ...], **given: Any) -> None:
         asyncio.run(attach(project, route, payload, options=options, talk=talk))
         return
     asyncio.run(one_shot(project, route, payload, options=options, talk=talk))
+
+
+def is_flow(targets: tuple[str, ...]) -> bool:
+    """Whether one of the targets is a flow."""
+    return any(target.endswith(".py") for target in targets)
 
 
 def _options(given: dict[str, Any]) -> Any:

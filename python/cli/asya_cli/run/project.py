@@ -13,7 +13,7 @@ Values files given one by one belong to the directory above ``actors/``, or to t
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -24,7 +24,19 @@ from asya_cli.run.actor import ActorSpec, actor_spec
 from asya_cli.run.route import check_route, parse_route
 from asya_core.wire.errors import RemoteFault
 
-__all__ = ["Actor", "Project", "load"]
+__all__ = [
+    "Actor",
+    "Project",
+    "ProjectFile",
+    "assigned",
+    "changes_of",
+    "check_changes",
+    "check_target",
+    "load",
+    "project_file",
+    "read_actor",
+    "shown_path",
+]
 
 PROJECT_FILE: Final = "asya.yaml"
 _SUFFIXES: Final = (".yaml", ".yml")
@@ -73,7 +85,7 @@ class Project:
         if option is not None:
             entries, source = parse_route(option), "--route"
         elif self.route:
-            entries, source = self.route, str(_shown(self.directory / PROJECT_FILE))
+            entries, source = self.route, str(shown_path(self.directory / PROJECT_FILE))
         elif len(self.actors) == 1:
             return tuple(self.actors)
         else:
@@ -98,38 +110,39 @@ def load(targets: Sequence[str], settings: Sequence[str] = ()) -> Project:
     """
     paths = [Path(target) for target in targets]
     for path in paths:
-        _check_target(path, alone=len(paths) == 1)
+        check_target(path, alone=len(paths) == 1)
     is_directory = paths[0].is_dir()
     files = _values_files(paths[0]) if is_directory else paths
-    changes = _changes(settings)
-    projects = {directory: _project_file(directory) for directory in dict.fromkeys(_home(file) for file in files)}
+    changes = changes_of(settings)
+    projects = {directory: project_file(directory) for directory in dict.fromkeys(_home(file) for file in files)}
     actors: dict[str, Actor] = {}
     for file in files:
-        actor = _actor(file, changes, projects[_home(file)])
+        actor = read_actor(file, changes, projects[_home(file)])
         if actor.spec.name in actors:
             raise RemoteFault(
                 "bad_values",
-                f"{_shown(file)}: actor {actor.spec.name} is also that of {_shown(actors[actor.spec.name].file)}",
+                f"{shown_path(file)}: actor {actor.spec.name} is also that of {shown_path(actors[actor.spec.name].file)}",
                 "rename one of them",
             )
         actors[actor.spec.name] = actor
-    for name in changes:
-        if name not in actors:
-            raise RemoteFault("bad_set", f"--set names actor {name!r}, which is not among the values files", nearest(name, actors))
+    check_changes(changes, actors)
     home = paths[0].resolve() if is_directory else _home(files[0])
-    settings_of_home = projects.get(home) or _project_file(home)
+    settings_of_home = projects.get(home) or project_file(home)
     read = [file.resolve() for file in files] + [directory / PROJECT_FILE for directory in projects if (directory / PROJECT_FILE).is_file()]
     return Project(directory=home, actors=actors, route=settings_of_home.route if len(projects) == 1 else (), files=tuple(read))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _ProjectFile:
+class ProjectFile:
+    """What ``asya.yaml`` says; without one, its defaults."""
+
     route: tuple[str, ...] = ()
     path: Path
     python: Path | None = None
 
 
-def _check_target(path: Path, *, alone: bool) -> None:
+def check_target(path: Path, *, alone: bool) -> None:
+    """Raise RemoteFault ``bad_target`` unless `path` is a values file, or a directory and `alone`."""
     if not path.exists():
         raise RemoteFault("bad_target", f"Target {path} does not exist", "name a directory with actors/*.yaml, or values files")
     if path.is_dir():
@@ -137,12 +150,8 @@ def _check_target(path: Path, *, alone: bool) -> None:
             raise RemoteFault(
                 "bad_target", f"Target {path} is a directory beside other targets", "give one directory, or values files only"
             )
-    elif path.suffix == ".py":
-        raise RemoteFault(
-            "bad_target", f"Target {path} is a Python file", "name the directory with actors/*.yaml that uses it, or values files"
-        )
     elif path.suffix not in _SUFFIXES:
-        raise RemoteFault("bad_target", f"Target {path} is no values file", "values files end in .yaml or .yml")
+        raise RemoteFault("bad_target", f"Target {path} is no values file", "values files end in .yaml or .yml, a flow in .py")
 
 
 def _values_files(directory: Path) -> list[Path]:
@@ -164,19 +173,26 @@ def _home(file: Path) -> Path:
     return folder.parent if folder.name == "actors" else folder
 
 
-def _actor(file: Path, changes: Mapping[str, list[tuple[str, str]]], project: _ProjectFile) -> Actor:
-    shown = str(_shown(file))
-    document = values.read(_text(file), file=shown)
-    name = document.value.get("actorName") or file.stem
-    changed = document.value
-    for key, text in changes.get(name, ()):
-        changed = values.assign(changed, key, text)
-        values.check(yaml_text.Document(changed, {}), file=f"--set {name}.{key}")
+def read_actor(file: Path, changes: Mapping[str, list[tuple[str, str]]], project: ProjectFile) -> Actor:
+    """The actor of a values file, with `changes` of ``--set`` made. Raises RemoteFault."""
+    shown = str(shown_path(file))
+    document = values.read(text_of(file), file=shown)
+    changed = assigned(document.value, changes, release=file.stem)
     spec = actor_spec(changed, release=file.stem, file=shown)
     return Actor(spec=spec, file=file.resolve(), root=project.path, python=project.python)
 
 
-def _changes(settings: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
+def assigned(read: Mapping[str, Any], changes: Mapping[str, list[tuple[str, str]]], *, release: str) -> Mapping[str, Any]:
+    """The values with `changes` of ``--set`` made, checked anew. Raises RemoteFault ``bad_set``, ``bad_values``."""
+    name = read.get("actorName") or release
+    for key, text in changes.get(name, ()):
+        read = values.assign(read, key, text)
+        values.check(yaml_text.Document(read, {}), file=f"--set {name}.{key}")
+    return read
+
+
+def changes_of(settings: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
+    """``ACTOR.KEY=VALUE`` by actor. Raises RemoteFault ``bad_set``."""
     changes: dict[str, list[tuple[str, str]]] = {}
     for setting in settings:
         left, equals, text = setting.partition("=")
@@ -187,12 +203,21 @@ def _changes(settings: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
     return changes
 
 
-def _project_file(directory: Path) -> _ProjectFile:
+def check_changes(changes: Iterable[str], actors: Iterable[str]) -> None:
+    """Raise RemoteFault ``bad_set`` for a name of ``--set`` that is none of `actors`."""
+    known = set(actors)
+    for name in changes:
+        if name not in known:
+            raise RemoteFault("bad_set", f"--set names actor {name!r}, which is not among the values files", nearest(name, known))
+
+
+def project_file(directory: Path) -> ProjectFile:
+    """What ``asya.yaml`` of `directory` says. Raises RemoteFault ``bad_project``."""
     file = directory / PROJECT_FILE
     if not file.is_file():
-        return _ProjectFile(path=directory)
-    shown = str(_shown(file))
-    document = yaml_text.parse(_text(file), file=shown)
+        return ProjectFile(path=directory)
+    shown = str(shown_path(file))
+    document = yaml_text.parse(text_of(file), file=shown)
     top = _section(document.value, (), ("run",), document, shown)
     run = _section(top.get("run") or {}, ("run",), ("route", "path", "python"), document, shown)
     route = run.get("route") or []
@@ -217,7 +242,7 @@ def _project_file(directory: Path) -> _ProjectFile:
             f"{shown}{document.place(('run', 'python'))}: run.python {python} is no program",
             "write the path of a python executable",
         )
-    return _ProjectFile(route=tuple(route), path=path.resolve(), python=python)
+    return ProjectFile(route=tuple(route), path=path.resolve(), python=python)
 
 
 def _section(section: Any, path: tuple[str, ...], known: tuple[str, ...], document: yaml_text.Document, shown: str) -> dict[str, Any]:
@@ -232,16 +257,18 @@ def _section(section: Any, path: tuple[str, ...], known: tuple[str, ...], docume
     return section
 
 
-def _text(file: Path) -> str:
+def text_of(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise RemoteFault("bad_yaml", f"{_shown(file)}: byte {error.start} is not UTF-8", "save the file as UTF-8") from error
+        raise RemoteFault("bad_yaml", f"{shown_path(file)}: byte {error.start} is not UTF-8", "save the file as UTF-8") from error
     except OSError as error:
-        raise RemoteFault("bad_yaml", f"{_shown(file)} cannot be read: {error.strerror}", "check the path and its permissions") from error
+        raise RemoteFault(
+            "bad_yaml", f"{shown_path(file)} cannot be read: {error.strerror}", "check the path and its permissions"
+        ) from error
 
 
-def _shown(path: Path) -> Path:
+def shown_path(path: Path) -> Path:
     """`path` as people would write it: relative to where they are, if that is shorter."""
     resolved = path.resolve()
     try:

@@ -57,7 +57,7 @@ class Reloader:
     async def apply(self, changed: set[Path]) -> None:
         """Restart what `changed` belongs to. Raises AsyaError if a values file is not right; then nothing is restarted."""
         restarted: set[str] = set()
-        if any(path.suffix in (".yaml", ".yml") for path in changed):
+        if any(path.suffix in (".yaml", ".yml") or path in self._project.files for path in changed):  # values, or the flow
             restarted = await self._apply_values(self._load())
         for name in affected(changed, self._project.actors.values()):
             if name not in restarted and name in self._session.pairs:
@@ -68,7 +68,7 @@ class Reloader:
     async def _apply_values(self, project: Project) -> set[str]:
         before, self._project = self._project, project
         for name in set(before.actors) - set(project.actors):
-            self._talk.info(f"{name} has no values file any more: it stops")
+            self._talk.info(f"{name} is there no more: it stops")
             await self._session.stop_pair(name)
         renewed = {name for name, actor in project.actors.items() if before.actors.get(name) != actor}
         for name in sorted(renewed):
