@@ -18,6 +18,7 @@ import subprocess
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -558,7 +559,8 @@ ODD_PROPERTIES: dict[str, dict[str, Any]] = {
     "attempt-text": {"headers": {"asya-attempt": "many"}},
     "attempt-negative": {"headers": {"asya-attempt": -5}},
     "attempt-table": {"headers": {"asya-attempt": {"a": [1]}, "x-delivery-count": "x"}},
-    "tables": {"headers": {"n": None, "b": True, "deep": {"t": [{"u": [1, "x", None]}]}, "big": 2**62, "float": 1.5, "bytes": b"\xff"}},
+    "numbers": {"headers": {"big": 2**62, "decimal": Decimal("1.5"), "bytes": b"\xff"}},
+    "tables": {"headers": {"n": None, "b": True, "deep": {"t": [{"u": [1, "x", None]}]}}},
     "delay": {"headers": {"asya-delay": 250}},
     "correlation": {"correlation_id": "1", "message_id": "z" * 200, "delivery_mode": 2},
 }
