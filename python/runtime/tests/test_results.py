@@ -196,3 +196,29 @@ def test_generator_over_the_limit_is_closed() -> None:
     with pytest.raises(asya_runtime.CallError, match="too_many_items"):
         asya_runtime.drain_generator(numbers(), 3)
     assert closed == [True]
+
+
+class Hostile(ValueError):
+    @property
+    def __cause__(self) -> BaseException | None:  # type: ignore[override]
+        raise RuntimeError("no cause")
+
+
+def test_exception_whose_traceback_cannot_be_made_is_described() -> None:
+    described = raised(Hostile("x"))
+    assert (described["message"], described["mro"][1]) == ("x", "ValueError")
+    assert described["traceback"].startswith("Traceback not available: ")
+    assert asya_runtime.format_load_failure(Hostile("x")).startswith("Traceback not available: ")
+
+
+def test_streams_that_a_handler_replaced_do_not_stop_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout", None)
+    monkeypatch.setattr("sys.stderr", Items())
+    asya_runtime.flush_streams()
+
+
+def test_say_escapes_what_utf8_cannot_hold_and_never_raises(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    asya_runtime.say("a\ud800b\n")
+    assert capfd.readouterr().err == "asya-runtime: a\\ud800b\n"
+    monkeypatch.setattr(asya_runtime, "_log_fd", -1)
+    asya_runtime.say("lost")

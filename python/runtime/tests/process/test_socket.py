@@ -32,18 +32,18 @@ def test_another_user_may_not_connect(start: Callable[..., Any]) -> None:
     runtime = start("handlers.process", ECHO)
     runtime.connect()
     os.chmod(runtime.short, 0o755)
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            os.setgid(65534)
-            os.setuid(65534)
-            socket.socket(socket.AF_UNIX).connect(runtime.socket_path)
-        except PermissionError:
-            code = 13
-        finally:
-            os._exit(code)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 13
+    groups, client = os.getgroups(), socket.socket(socket.AF_UNIX)
+    try:
+        os.setgroups([])
+        os.setegid(65534)
+        os.seteuid(65534)
+        with pytest.raises(PermissionError):
+            client.connect(runtime.socket_path)
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(groups)
+        client.close()
 
 
 def test_path_that_is_too_long_is_refused(start: Callable[..., Any]) -> None:
