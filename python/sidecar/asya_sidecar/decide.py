@@ -166,7 +166,7 @@ class Decider:
                 return effects
             case _:
                 assert_never(event)
-        if self._waiting and self._is_runtime_ready:
+        if self._waiting and self._is_runtime_ready and len(self._calls) < self._concurrency:
             self._start_calls(now)
         self._publishing.pump(effects)
         if self._is_draining:

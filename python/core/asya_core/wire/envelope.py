@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, Final, TypeVar
 
 import msgspec
@@ -37,7 +38,10 @@ HOPS_HEADER: Final = "asya-hops"
 FANOUT_HEADER: Final = "asya-fanout"
 CATCH_HEADER: Final = "asya-catch"
 _MAX_ID: Final = 128
-
+_REMEMBERED_ROUTES: Final = 256
+_REMEMBERED_ROUTE_BYTES: Final = 512
+_REMEMBERED_ROUTE_ACTORS: Final = 16
+"""Longer routes are read and written anew each time: bounds memory."""
 
 _RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)")
 T = TypeVar("T")
@@ -139,7 +143,7 @@ class Envelope(msgspec.Struct, frozen=True, gc=False):
         if parent_id is not None:
             members["parent_id"] = msgspec.Raw(_encode(parent_id))
         if route is not None:
-            members["route"] = msgspec.Raw(_encode({"actors": route.actors, "current": route.current}))
+            members["route"] = _remembered_text(route) if len(route.actors) <= _REMEMBERED_ROUTE_ACTORS else _write_route(route)
         if payload is not None:
             members.pop("asya_claim", None)
             members["payload"] = msgspec.Raw(payload)
@@ -238,9 +242,18 @@ def _member(members: Mapping[str, msgspec.Raw], key: str, decode: Callable[[msgs
 
 
 def _route(members: Mapping[str, msgspec.Raw]) -> Route:
-    route = _member(members, "route", _decode_route, "an object {actors, current}")
-    if route is None:
+    raw = members.get("route")
+    if raw is None:
         raise _bad("Envelope has no route")
+    text = bytes(raw)
+    return _remembered_route(text) if len(text) <= _REMEMBERED_ROUTE_BYTES else _read_route(text)
+
+
+def _read_route(text: bytes) -> Route:
+    try:
+        route = _decode_route(text)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise _bad(f"Envelope route is not an object {{actors, current}}: {error}") from error
     if not 1 <= len(route.actors) <= MAX_ENTRIES:
         raise _bad(f"Envelope route has {len(route.actors)} actors; expected 1 to {MAX_ENTRIES}")
     for index, entry in enumerate(route.actors):
@@ -249,6 +262,15 @@ def _route(members: Mapping[str, msgspec.Raw]) -> Route:
     if not 0 <= route.current <= len(route.actors):
         raise _bad(f"Envelope route current is {route.current}; expected 0 to {len(route.actors)}")
     return Route(tuple(route.actors), route.current)
+
+
+def _write_route(route: Route) -> msgspec.Raw:
+    return msgspec.Raw(_encode({"actors": route.actors, "current": route.current}))
+
+
+# Most envelopes of an actor have one of a few routes; both directions cost as much as the rest of the head.
+_remembered_route: Final = lru_cache(_REMEMBERED_ROUTES)(_read_route)
+_remembered_text: Final = lru_cache(_REMEMBERED_ROUTES)(_write_route)
 
 
 def _deadline(text: str) -> datetime:

@@ -42,6 +42,9 @@ class Kind(IntEnum):
     ERROR = 0x22
 
 
+_KINDS: Final = {kind.value: kind for kind in Kind}
+
+
 class Frame(NamedTuple):
     """One frame.
 
@@ -84,14 +87,15 @@ class FrameReader:
         return self._buffered_frames()
 
     def _whole_frames(self, chunk: bytes) -> Iterator[Frame]:
-        start = 0
+        start, size = 0, len(chunk)
         try:
-            while (end := self._end_of_frame(chunk, start)) is not None:
+            while start < size and (end := self._end_of_frame(chunk, start)) is not None:
                 frame = _frame(chunk, start, end)
                 start = end
                 yield frame
         finally:
-            self._buffer += memoryview(chunk)[start:]
+            if start < size:
+                self._buffer += memoryview(chunk)[start:]
 
     def _buffered_frames(self) -> Iterator[Frame]:
         start = 0
@@ -117,11 +121,12 @@ class FrameReader:
 
 
 def _frame(buffer: bytes | bytearray, start: int, end: int) -> Frame:
-    _, kind, call = _HEADER.unpack_from(buffer, start)
-    try:
-        return Frame(Kind(kind), call, bytes(memoryview(buffer)[start + _HEADER.size : end]))
-    except ValueError:
-        raise RemoteFault("bad_frame", f"Frame kind is {kind:#04x}; expected one of the seven kinds") from None
+    _, number, call = _HEADER.unpack_from(buffer, start)
+    kind = _KINDS.get(number)
+    if kind is None:
+        raise RemoteFault("bad_frame", f"Frame kind is {number:#04x}; expected one of the seven kinds")
+    start += _HEADER.size
+    return Frame(kind, call, buffer[start:end] if isinstance(buffer, bytes) else bytes(memoryview(buffer)[start:end]))
 
 
 def encode_frame(kind: Kind, call: int, body: bytes = b"") -> bytes:

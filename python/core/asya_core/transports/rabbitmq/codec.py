@@ -50,6 +50,9 @@ BASIC_DELIVER: Final = (60 << 16) | 60
 BASIC_ACK: Final = (60 << 16) | 80
 BASIC_NACK: Final = (60 << 16) | 120
 
+_COPY_UP_TO_BYTES: Final = 4096
+"""Copying so much costs less than two pieces more."""
+
 _FLAG_HEADERS: Final = 1 << 13
 _FLAG_DELIVERY_MODE: Final = 1 << 12
 _FLAG_CORRELATION_ID: Final = 1 << 10
@@ -97,11 +100,13 @@ def content_header(channel: int, body_bytes: int, correlation_id: bytes, message
 
 
 def body_frames(channel: int, body: bytes, frame_max: int) -> list[bytes | memoryview]:
-    """The body's frames, in pieces to be written one after the other; a body over one frame is not copied."""
+    """The body's frames, in pieces to be written one after the other; a large body is not copied."""
     size = len(body)
     if size == 0:
         return []
     most = frame_max - FRAME_OVERHEAD_BYTES
+    if size <= min(most, _COPY_UP_TO_BYTES):
+        return [FRAME.pack(FRAME_BODY, channel, size) + body + FRAME_END]
     if size <= most:
         return [FRAME.pack(FRAME_BODY, channel, size), body, FRAME_END]
     pieces: list[bytes | memoryview] = []

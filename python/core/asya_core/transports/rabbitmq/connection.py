@@ -79,6 +79,14 @@ class Channel:
         """Send frames of `codec` at the end of this turn of the loop."""
         self.session.wire.write_frames(list(frames))
 
+    def hold(self, *frames: bytes | memoryview) -> None:
+        """Send frames of `codec` within 1 ms, with others."""
+        self.session.wire.hold(list(frames))
+
+    def release(self) -> None:
+        """Send what is held at the end of this turn."""
+        self.session.wire.release()
+
     def confirm(self, done: Callable[[], None]) -> None:
         """Ask for confirms of publishes."""
         with _dead_is_told():

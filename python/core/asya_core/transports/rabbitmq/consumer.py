@@ -21,6 +21,8 @@ AGAIN_SECONDS: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 """Delays before a queue that was missing is subscribed to again."""
 MIN_CONSUMER_TIMEOUT_SECONDS: Final = 1800.0
 """RabbitMQ's own default."""
+_ACKS_PER_PREFETCH: Final = 8
+"""Acks wait up to 1 ms for others until an eighth of the prefetch has gathered: the broker never runs out of room to send."""
 
 
 class _State(Enum):
@@ -270,7 +272,10 @@ class Consumer:
         if held is not None and self._channel is not None:
             # It stays in `_open` until the ack is written: `multiple` must not pass one that is not acked.
             self._acked.add(held.tag)
-            self._channel.session.wire.schedule_flush()
+            if len(self._acked) * _ACKS_PER_PREFETCH < self._active_prefetch:
+                self._channel.hold()
+            else:
+                self._channel.session.wire.schedule_flush()
 
     def write_acks(self) -> None:
         """Write the acks of this turn: one for all that are contiguous, one each for the rest."""

@@ -58,7 +58,9 @@ class ConfirmedChannel:
         self._open[self._sequence] = token
         correlation = b"%d" % token
         header = codec.content_header(channel.number, len(body), correlation, _process_id + b"-" + correlation, table)
-        channel.write(method, header, *codec.body_frames(channel.number, body, self._frame_max))
+        # As in Nagle's algorithm: the first leaves at once, others while its confirm is on the way gather for one write.
+        send = channel.hold if len(self._open) > 1 else channel.write
+        send(method, header, *codec.body_frames(channel.number, body, self._frame_max))
 
     def lose(self) -> None:
         """The channel is gone: everything open is lost."""
@@ -74,6 +76,8 @@ class ConfirmedChannel:
             self._returned.add(int(correlation_id))
 
     def confirmed(self, tag: int, multiple: bool, ok: bool) -> None:
+        if self._channel is not None:
+            self._channel.release()
         if not multiple:
             token = self._open.pop(tag, None)
             if token is not None:

@@ -3,7 +3,8 @@
 `connection` gives `SocketServices` to pika as its I/O services, the extension point that pika documents for other event loops. pika then
 sees an ordinary stream; what it does not see are publishes, deliveries, returns and confirms of the channels that `attach` names: they go
 between `codec` and a `FrameListener` directly. So pika keeps the protocol (handshake, heartbeats, channels, consumers) and costs nothing
-per message. One write to the socket carries all frames of one turn of the event loop. Knows nothing of queues, links and receipts.
+per message. One write to the socket carries all frames of one turn of the event loop, and what may wait (`Wire.hold`) gathers over a few
+turns: under load a system call costs more than the message. Knows nothing of queues, links and receipts.
 """
 
 import asyncio
@@ -24,6 +25,10 @@ _FAST: Final = frozenset({codec.BASIC_ACK, codec.BASIC_NACK, codec.BASIC_DELIVER
 _COPY_BELOW_BYTES: Final = 65536
 """Frames up to this size are joined into one write; longer ones are written as they are, which saves copying a large body."""
 _HEARTBEAT_EVERY_SECONDS: Final = 1.0
+_HOLD_SECONDS: Final = 0.001
+"""How long frames that may wait do so at most."""
+_HOLD_BYTES: Final = 32768
+"""So much is worth a write of its own."""
 
 
 class FrameListener(Protocol):
@@ -114,6 +119,8 @@ class Wire(asyncio.Protocol, nbio_interface.AbstractStreamTransport):  # type: i
         self._before_flush: list[Callable[[], None]] = []
         self._out: list[bytes | memoryview] = []
         self._flush_scheduled = False
+        self._held: asyncio.TimerHandle | None = None
+        self._held_bytes = 0
         self._in: list[bytes] = []
         self._in_bytes = 0
         self._wanted_bytes = codec.FRAME_HEADER_BYTES
@@ -147,10 +154,30 @@ class Wire(asyncio.Protocol, nbio_interface.AbstractStreamTransport):  # type: i
             self._flush_scheduled = True
             self._loop.call_soon(self._flush)
 
+    def hold(self, frames: list[bytes | memoryview]) -> None:
+        """Send these, in order, with the next write that something else causes, or once 32 KiB have gathered, or after 1 ms."""
+        self._out += frames
+        if not self._flush_scheduled:
+            self._held_bytes += sum(map(len, frames))
+            if self._held_bytes >= _HOLD_BYTES:
+                self.schedule_flush()
+            elif self._held is None:
+                self._held = self._loop.call_later(_HOLD_SECONDS, self._flush)
+
+    def release(self) -> None:
+        """Hold no longer: write at the end of this turn."""
+        if self._held is not None:
+            self.schedule_flush()
+
     def _flush(self) -> None:
-        self._flush_scheduled = False
+        if self._held is not None:
+            self._held.cancel()
+            self._held = None
+        self._held_bytes = 0
+        self._flush_scheduled = True  # what is added now is written below
         for call in self._before_flush:
             call()
+        self._flush_scheduled = False
         out = self._out
         if not out or self._closed or self._socket is None:
             return
@@ -194,6 +221,9 @@ class Wire(asyncio.Protocol, nbio_interface.AbstractStreamTransport):  # type: i
     def connection_lost(self, error: BaseException | None) -> None:
         self._closed = True
         self._out = []
+        if self._held is not None:
+            self._held.cancel()
+            self._held = None
         self._channels.clear()
         self._before_flush.clear()
         self._pika.connection_lost(error)
