@@ -5,7 +5,6 @@ of ``--print-settings`` and the reference page are made. Called by each componen
 """
 
 import dataclasses
-import difflib
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -167,6 +166,8 @@ def _refuse_unknown(environment: Mapping[str, str], known: set[str]) -> None:
     for name in sorted(environment):
         if not name.startswith(PREFIX) or name in known or _FOREIGN.fullmatch(name):
             continue
+        import difflib  # for a refusal only
+
         near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.6)
         hint = f"did you mean {near[0]}?" if near else "remove it, or see the list that --print-settings prints"
         raise RemoteFault("bad_setting", f"{name} is no setting of this process", hint)

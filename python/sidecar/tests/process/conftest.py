@@ -1,6 +1,7 @@
 """Real processes: a mesh of actors (runtime and sidecar each) over a real transport, seen from outside."""
 
 import asyncio
+import base64
 import json
 import os
 import queue
@@ -11,6 +12,7 @@ import sys
 import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
@@ -67,6 +69,7 @@ class RabbitBroker:
 
     def __init__(self, url: str, management_url: str | None, namespace: str) -> None:
         self.namespace = namespace
+        self._management_url = management_url
         self._settings = RabbitSettings.from_url(url, namespace=namespace, management_url=management_url)
         credentials = self._settings.credentials()
         self.environment = {
@@ -82,6 +85,27 @@ class RabbitBroker:
 
     def transport(self) -> Transport:
         return RabbitTransport(self._settings)
+
+    def close_connections(self, client: str) -> int:
+        """End the two connections of one client, as an operator would on the management page; waits until the page knows both."""
+        ours: list[str] = []
+        deadline = time.monotonic() + WAIT
+        while len(ours) < 2:
+            assert time.monotonic() < deadline, f"the management page knows {ours} of {client}"
+            listed = json.loads(self._manage("GET", "connections"))
+            ours = [each["name"] for each in listed if each.get("client_properties", {}).get("connection_name", "").startswith(client)]
+        for name in ours:
+            self._manage("DELETE", "connections/" + urllib.parse.quote(name, safe=""))
+        return len(ours)
+
+    def _manage(self, method: str, what: str) -> bytes:
+        if self._management_url is None:
+            pytest.skip("no management plugin: ASYA_TEST_RABBITMQ_MANAGEMENT_URL is not set")
+        credentials = self._settings.credentials()
+        word = base64.b64encode(f"{credentials.username}:{credentials.password}".encode()).decode()
+        request = urllib.request.Request(f"{self._management_url}/api/{what}", method=method, headers={"Authorization": f"Basic {word}"})
+        with urllib.request.urlopen(request, timeout=WAIT) as answer:
+            return bytes(answer.read())
 
 
 class Process:

@@ -37,6 +37,15 @@ def test_a_rabbitmq_sidecar_does_not_load_sqlite() -> None:
     assert loaded("rabbitmq").isdisjoint({"sqlite3", "asya_core.transports.embedded"})
 
 
+def test_a_rabbitmq_sidecar_does_not_load_what_only_administration_needs() -> None:
+    assert loaded("rabbitmq").isdisjoint({"asya_core.transports.rabbitmq.admin", "urllib.request", "http.client", "email"})
+
+
+@pytest.mark.parametrize("transport", ["embedded", "rabbitmq"])
+def test_what_only_a_refusal_needs_is_loaded_with_it(transport: str) -> None:
+    assert "difflib" not in loaded(transport)
+
+
 def test_an_embedded_sidecar_does_not_load_pika() -> None:
     assert loaded("embedded").isdisjoint({"pika", "asya_core.transports.rabbitmq"})
 

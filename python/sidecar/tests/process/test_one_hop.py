@@ -167,9 +167,11 @@ def test_lines_of_deliveries_that_went_well_can_be_left_out(mesh: Any) -> None:
 
     mesh.send("a", envelope("fine", "a", envelope_id="f"))
     mesh.receive("happy-end")
+    actor.get_until("/metrics", lambda status, text: 'deliveries_total{actor="a",outcome="ok"} 1\n' in text)
     mesh.send("a", b"bad")
 
-    assert actor.sidecar.event("delivery")["outcome"] == "error"
+    actor.sidecar.event("delivery")
+    assert [line["outcome"] for line in actor.sidecar.events("delivery")] == ["error"]
 
 
 def test_a_new_sidecar_takes_up_what_a_killed_one_left(mesh: Any, folder: Path) -> None:
