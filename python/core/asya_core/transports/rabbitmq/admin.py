@@ -21,6 +21,10 @@ __all__ = ["RabbitAdmin"]
 
 T = TypeVar("T")
 HTTP_SECONDS: Final = 10.0
+FIRST_STATISTICS_SECONDS: Final = 15.0
+"""How long a new queue's first counts may take; seen: over 4 s for a quorum queue on a busy machine."""
+MAX_NAME_BYTES: Final = 255
+"""Of a queue, as AMQP 0-9-1 writes it (a short string)."""
 
 
 class RabbitAdmin:
@@ -147,6 +151,8 @@ class RabbitAdmin:
             raise Mismatch(name, str(error)) from error
 
     def _ready_and_consumers(self, queue: str) -> tuple[int, int]:
+        if not 0 < len(queue.encode()) <= MAX_NAME_BYTES:
+            raise Refused("no_such_queue", f"Queue name {queue[:40]!r} is empty or over {MAX_NAME_BYTES} bytes", "correct the name")
         answer = self._call(lambda channel: channel.queue_declare(queue, passive=True)).method
         return int(answer.message_count), int(answer.consumer_count)
 
@@ -169,7 +175,7 @@ class RabbitAdmin:
 
     def _unsettled(self, queue: str) -> int:
         """Unsettled messages; waits for the first statistics of a queue that was made, or a broker that was started, a moment ago."""
-        deadline = time.monotonic() + 2 * self._settings.statistics_seconds
+        deadline = time.monotonic() + max(FIRST_STATISTICS_SECONDS, 2 * self._settings.statistics_seconds)
         while True:
             try:
                 return self._statistics(queue)
