@@ -114,7 +114,7 @@ class RabbitSettings:
             raise _refused("URL has options after the vhost, which are not known here", "leave out everything from ? or # on")
         fields: dict[str, object] = {
             "host": parts.hostname,
-            "port": port or _PORTS[parts.scheme],
+            "port": _PORTS[parts.scheme] if port is None else port,
             "vhost": unquote(parts.path[1:]) or "/",
             "tls": parts.scheme == "amqps",
         }

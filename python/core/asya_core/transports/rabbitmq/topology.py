@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, assert_never
 
 from asya_core.transports.base import QueueSpec
 from asya_core.transports.rabbitmq.settings import QueueType
@@ -113,6 +113,8 @@ def actor_queue(spec: QueueSpec, queue_type: QueueType = QueueType.QUORUM) -> Qu
             if spec.dead_letter is not None:
                 arguments |= _dead_letter_to(spec.dead_letter)
             arguments["x-overflow"] = "reject-publish"
+        case _:
+            assert_never(queue_type)
     return Queue(name=spec.name, arguments=MappingProxyType(arguments))
 
 
