@@ -183,20 +183,24 @@ def read(members: Mapping[str, msgspec.Raw]) -> Envelope:
     envelope_id = _member(members, "id", _decode_text, "a string")
     if envelope_id is None or not is_envelope_id(envelope_id):
         raise _bad("Envelope id is absent or not 1–128 characters of [A-Za-z0-9._:-]")
-    claim = _member(members, "asya_claim", _decode_claim, "an object {key, bytes, sha256}")
+    claim = None
+    if "asya_claim" in members:
+        claim = _member(members, "asya_claim", _decode_claim, "an object {key, bytes, sha256}")
     if ("payload" in members) == (claim is not None):
         raise _bad("Envelope has " + ("both payload and asya_claim" if claim else "no payload"))
     route = _route(members)
-    headers = _member(members, "headers", _decode_members, "an object") or {}
-    if "headers" in members and len(bytes(members["headers"])) > MAX_HEADERS_BYTES:
-        raise _bad(f"Envelope headers are over {MAX_HEADERS_BYTES} bytes")
-    deadline = _member(members, "deadline", _decode_text, "a string")
+    headers: Mapping[str, msgspec.Raw] = {}
+    if "headers" in members:
+        headers = _member(members, "headers", _decode_members, "an object") or {}
+        if len(bytes(members["headers"])) > MAX_HEADERS_BYTES:
+            raise _bad(f"Envelope headers are over {MAX_HEADERS_BYTES} bytes")
+    deadline = _member(members, "deadline", _decode_text, "a string") if "deadline" in members else None
     return Envelope(
         members=members,
         id=envelope_id,
         route=route,
         headers=headers,
-        parent_id=_member(members, "parent_id", _decode_text, "a string"),
+        parent_id=_member(members, "parent_id", _decode_text, "a string") if "parent_id" in members else None,
         deadline=None if deadline is None else _deadline(deadline),
         claim=claim,
     )

@@ -3,6 +3,7 @@
 Called by the envelope, the sidecar's decisions and tools. Knows no JSON and no queue.
 """
 
+from functools import cached_property
 from typing import Final
 
 import msgspec
@@ -15,7 +16,7 @@ MAX_ENTRIES: Final = 10_000
 """Entries of one route."""
 
 
-class Route(msgspec.Struct, frozen=True, gc=False):
+class Route(msgspec.Struct, frozen=True, dict=True):
     """Where an envelope was and goes.
 
     Attributes:
@@ -31,13 +32,17 @@ class Route(msgspec.Struct, frozen=True, gc=False):
         """Whether no entry is left: the envelope belongs to happy-end."""
         return self.current >= len(self.actors)
 
-    @property
+    @cached_property
     def actor(self) -> str:
         """The actor whose queue the envelope belongs in: that of the current entry without its step, happy-end once done."""
         return HAPPY_END if self.is_done else split_entry(self.actors[self.current])[0]
 
     def advanced(self) -> "Route":
         """The route after the current entry."""
+        return self._advanced
+
+    @cached_property
+    def _advanced(self) -> "Route":
         return Route(self.actors, self.current + 1)
 
 

@@ -73,7 +73,7 @@ class RabbitTransport:
             on_broken=self._consume_link.fail,
         )
         self._publisher = Publisher(
-            on_outcome=lambda token, outcome: self._emit(Published(token, outcome)),
+            on_outcome=self._published,
             on_ready=lambda: self._emit(Connected(Link.PUBLISH)),
             on_broken=self._publish_link.fail,
         )
@@ -225,6 +225,10 @@ class RabbitTransport:
     def _emit(self, event: TransportEvent) -> None:
         if not self._closing:
             self._sink(event)
+
+    def _published(self, token: int, outcome: PublishOutcome) -> None:
+        if not self._closing:
+            self._sink(Published(token, outcome))
 
     def _later(self, event: TransportEvent) -> None:
         self._loop.call_soon(self._emit, event)
