@@ -15,7 +15,7 @@ help: ## Print what each target does
 setup: ## Make .venv and install the project with everything for development
 	@ci/setup.sh
 
-demo: setup ## Set up, then run the main job on this machine alone: examples/text-analysis
+demo: setup ## Set up, then run the main job on this machine alone: one text through actors, one through a flow
 	@ci/demo.sh
 
 fmt: setup ## Format the code

@@ -2,13 +2,14 @@
 # Regenerates what is made from code, in a copy of the tree, and fails on a difference.
 set -Eeuo pipefail
 cd "$(dirname "$0")/.."
-generated=(docs/reference/behaviours.md docs/reference/cli.md python/cli/asya_cli/run/values.schema.json)
+generated=(docs/reference/behaviours.md docs/reference/cli.md python/cli/asya_cli/run/values.schema.json examples/flows/compiled)
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
-for file in "${generated[@]}"; do mkdir -p "$work/$(dirname "$file")"; cp "$file" "$work/$file"; done
+for file in "${generated[@]}"; do mkdir -p "$work/$(dirname "$file")"; cp -r "$file" "$work/$file"; done
 ci/generate.sh
 status=0
 for file in "${generated[@]}"; do
-    cmp -s "$file" "$work/$file" || { echo "verify: $file is not what make generate writes; commit it" >&2; status=1; }
-    cp "$work/$file" "$file"
+    diff -rq "$file" "$work/$file" >/dev/null && continue
+    echo "verify: $file is not what make generate writes; commit it" >&2; status=1
+    rm -rf "$file"; cp -r "$work/$file" "$file"
 done
 exit $status

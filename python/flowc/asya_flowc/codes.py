@@ -131,7 +131,7 @@ CODES: Final[dict[str, Rule]] = {
     ),
     "E502": Rule(
         "no legal actor name",
-        "an actor's name is [a-z]([-a-z0-9]*[a-z0-9])?, at most 53 characters, and ASYA_HANDLER_MODE is taken",
+        "an actor's name has a-z, 0-9 and inner dashes, begins with a letter and has at most 53 characters, and ASYA_HANDLER_MODE is taken",
         "another name, or --actors",
     ),
     "E505": Rule("routers form a circle without a loop", "the envelope would never end", ""),

@@ -65,13 +65,14 @@ def environment() -> dict[str, str]:
 @dataclass(frozen=True)
 class Project:
     directory: Path
+    target: str = ""
 
     def actor(self, name: str, values: str) -> "Project":
         (self.directory / "actors" / f"{name}.yaml").write_text(values, encoding="utf-8")
         return self
 
     def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "asya_cli", "run", str(self.directory), *arguments]
+        return [sys.executable, "-m", "asya_cli", "run", self.target or str(self.directory), *arguments]
 
     def run(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
