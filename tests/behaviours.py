@@ -117,6 +117,21 @@ BEHAVIOURS: dict[str, Behaviour] = {
         source=_CLI,
         components=("cli",),
     ),
+    "flow:same-as-python": Behaviour(
+        sentence="A flow gives through its routers what it gives as plain Python: same handlers, payloads seen, result or exception.",
+        source="docs/reference/flow-language.md",
+        components=("flowc",),
+    ),
+    "flow:all-or-nothing": Behaviour(
+        sentence="A flow that is refused, or cannot be written in full, leaves the output folder as it was; edited files need --overwrite.",
+        source="docs/how-to/compile-a-flow.md",
+        components=("cli", "flowc"),
+    ),
+    "flow:deterministic": Behaviour(
+        sentence="The same flow and options give the same files to the byte, wherever the folders are.",
+        source="docs/how-to/compile-a-flow.md",
+        components=("cli", "flowc"),
+    ),
 }
 
 

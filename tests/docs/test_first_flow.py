@@ -52,7 +52,7 @@ def test_run_passes_the_printed_actors_and_gives_the_printed_payload(run):
     assert json.loads(done.stdout)["to_pay"] == 120
 
 
-@pytest.mark.skipif(shutil.which("dot") is None and not os.environ.get("CI"), reason="Graphviz is not installed")
+@pytest.mark.skipif(shutil.which("dot") is None and not os.environ.get("CI"), reason="Graphviz is not installed: ci/tools.sh")
 def test_compile_prints_what_the_page_says(run):
     line = command("asya flow compile")
     assert run(line).stdout.splitlines() == SHELL[line]

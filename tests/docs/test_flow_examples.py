@@ -39,6 +39,7 @@ def example(name: str) -> tuple[dict, dict, dict]:
     return graph, given, expected
 
 
+@pytest.mark.behaviour("flow:deterministic")
 @pytest.mark.parametrize("name", NAMES)
 def test_committed_output_is_what_the_command_writes(name, tmp_path, capfd):
     shutil.copy(FLOWS / f"{name}.py", tmp_path)
@@ -88,6 +89,7 @@ def test_committed_routers_with_the_real_handlers_give_the_expected_payload(name
     assert envelope["payload"] == expected
 
 
+@pytest.mark.behaviour("flow:same-as-python")
 @pytest.mark.parametrize("name", NAMES)
 def test_oracle_holds_for_the_flow(name):
     agree((FLOWS / f"{name}.py").read_text(encoding="utf-8"), example(name)[1], {})

@@ -28,7 +28,7 @@ def sample_flow(p: dict) -> dict:
 """
 IMPORTS = "from handlers import handler_setup, handler_type_a, handler_type_b, handler_finalize\n\n\n"
 BAD = "from h import clean, h\ndef flow(p):\n    p = clean(p['text'])\n    h(p)\n    p = h(p)\n    return p\n"
-needs_dot = pytest.mark.skipif(shutil.which("dot") is None and not os.environ.get("CI"), reason="Graphviz is not installed")
+needs_dot = pytest.mark.skipif(shutil.which("dot") is None and not os.environ.get("CI"), reason="Graphviz is not installed: ci/tools.sh")
 
 
 class Asya:
@@ -104,6 +104,7 @@ def test_failing_graphviz_is_a_warning(asya, monkeypatch, tmp_path):
     assert "[!] no flow.png: dot failed with exit code 3: no fonts" in err
 
 
+@pytest.mark.behaviour("flow:all-or-nothing")
 def test_76_refused_flow_shows_every_error_and_writes_nothing(asya):
     code, out, err = asya("flow", "compile", "bad.py", "--output-dir", "compiled")
     assert (code, out) == (1, "")
@@ -165,6 +166,7 @@ def test_folder_with_other_things_needs_overwrite(asya):
     assert Path("compiled/notes.txt").read_text() == "mine"
 
 
+@pytest.mark.behaviour("flow:all-or-nothing")
 def test_edited_output_needs_overwrite(asya):
     assert asya("flow", "compile", "flow.py", "-o", "compiled")[0] == 0
     routers = Path("compiled/routers.py")
@@ -194,6 +196,7 @@ def test_stubs_are_written_once(asya):
     assert stub.exists()
 
 
+@pytest.mark.behaviour("flow:all-or-nothing")
 def test_failure_while_writing_leaves_the_folder_as_it_was(asya, monkeypatch, tmp_path):
     assert asya("flow", "compile", "flow.py", "-o", "compiled")[0] == 0
     before = tree(Path("compiled"))
