@@ -50,7 +50,7 @@ class RabbitHarness:
                 namespace=self.namespace,
                 queue_type=self._queue_type,
                 management_url=self._node.management_url,
-                statistics_seconds=2.0,
+                statistics_seconds=1.0,
             )
         )
 

@@ -30,8 +30,6 @@ from asya_core.wire.names import ERROR_END, HAPPY_END, queue_name
 from tests.contract.actors import CANARY, Actor, Actors, load, original, until
 from tests.contract.bad_inputs import BAD_INPUTS, PAGE, page
 
-pytestmark = pytest.mark.xdist_group("bad-input")
-
 LIMIT = 512 * 1024
 MAX_HOPS = 1000
 Check = Callable[["World"], None]

@@ -17,7 +17,7 @@ IMPLEMENTATIONS: dict[str, tuple[type[Harness], MakeHarness]] = {
     "rabbitmq": (RabbitHarness, lambda folder, broker: RabbitHarness(broker())),
     "rabbitmq-classic": (ClassicHarness, lambda folder, broker: ClassicHarness(broker())),
 }
-RABBITMQ = [pytest.mark.rabbitmq, pytest.mark.xdist_group("broker")]
+RABBITMQ = [pytest.mark.rabbitmq, pytest.mark.hurts_broker]
 
 
 def _parameters() -> list[object]:

@@ -13,7 +13,7 @@ from asya_core.transports.rabbitmq import QueueType
 from tests.broker import Node
 from tests.faults.harness import ActorSpec, Mesh, wait_until
 
-pytestmark = [pytest.mark.rabbitmq, pytest.mark.timeout(240), pytest.mark.xdist_group("broker")]
+pytestmark = [pytest.mark.rabbitmq, pytest.mark.timeout(240), pytest.mark.hurts_broker]
 
 MakeMesh = Callable[..., Mesh]
 FAST_PREFETCH = {"ASYA_PREFETCH": "20"}
