@@ -104,8 +104,6 @@ class Log:
         self._writer = writer
         self._level = level
         self._bound = dict(bound or {})
-        self._own: Final = frozenset(("ts", "level", "event", *self._bound))
-        self._starts: dict[tuple[str, str], bytes] = {}
 
     def bind(self, **keys: Any) -> "Log":
         """A logger with more bound keys."""
@@ -136,23 +134,12 @@ class Log:
 
     def line(self, level: str, event: str, keys: Mapping[str, Any]) -> None:
         """Write one line whatever the level. `keys` are JSON values; others are shown as their text, unpaired surrogates replaced."""
-        now = self._writer.timestamp()
+        fields = {"ts": self._writer.timestamp(), "level": level, "event": event, **self._bound, **keys}
         try:
-            if keys and self._own.isdisjoint(keys):
-                line = b'{"ts":"%s",%s,%s' % (now.encode(), self._start(level, event), _encode(keys)[1:])
-            else:
-                line = _encode({"ts": now, "level": level, "event": event, **self._bound, **keys})
+            line = _encode(fields)
         except (UnicodeEncodeError, TypeError):
-            fields = {"ts": now, "level": level, "event": event, **self._bound, **keys}
             line = _encode({str(key): _printable(value) for key, value in fields.items()})
         self._writer.add(line)
-
-    def _start(self, level: str, event: str) -> bytes:
-        """The members between time and keys, which are the same for each line of an event; events are constant text, so there are few."""
-        start = self._starts.get((level, event))
-        if start is None:
-            start = self._starts[level, event] = _encode({"level": level, "event": event, **self._bound})[1:-1]
-        return start
 
 
 def _printable(value: object) -> str:
