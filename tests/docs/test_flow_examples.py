@@ -103,12 +103,24 @@ def test_committed_values_are_allowed_by_the_charts_schema(name):
         values.read(file.read_text(encoding="utf-8"), file=file.name)
 
 
+def asya(*words: object) -> "subprocess.CompletedProcess[str]":
+    variables = {key: value for key, value in os.environ.items() if not key.startswith("ASYA_")}
+    command = [sys.executable, "-m", "asya_cli", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=WAIT, env=variables, check=False)
+
+
 @pytest.mark.parametrize("name", AS_PROCESSES)
 def test_flow_runs_as_processes(name):
-    variables = {key: value for key, value in os.environ.items() if not key.startswith("ASYA_")}
-    done = subprocess.run(
-        [sys.executable, "-m", "asya_cli", "run", str(FLOWS / f"{name}.py"), "--input", f"@{FLOWS / 'inputs' / f'{name}.json'}"],
-        capture_output=True, text=True, timeout=WAIT, env=variables, check=False,
-    )  # fmt: skip
+    done = asya("run", FLOWS / f"{name}.py", "--input", f"@{FLOWS / 'inputs' / f'{name}.json'}")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == example(name)[2]
+
+
+def test_folded_routers_run_from_the_values_files_that_are_written(tmp_path):
+    name = "etl_orders"
+    done = asya("flow", "compile", FLOWS / f"{name}.py", "-o", tmp_path, "--routers", "folded", "--stubs")
+    assert done.returncode == 0, done.stderr
+    files = sorted((tmp_path / "values").rglob("*.yaml"))
+    done = asya("run", *files, "--route", "start-etl-flow", "--input", f"@{FLOWS / 'inputs' / f'{name}.json'}")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == example(name)[2]

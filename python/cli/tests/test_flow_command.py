@@ -143,12 +143,14 @@ def test_standard_input_is_a_file_too(asya, monkeypatch, tmp_path):
         (["validate", "latin.py"], 1, "FLOW001"),
         (["validate", "empty.py"], 1, "FLOW101"),
         (["validate", "two.py"], 1, "FLOW103"),
+        (["compile", "my-flow.py", "-o", "x"], 1, "my-flow.h cannot be imported\n    hint: name it my_flow.py"),
     ],
 )
 def test_bad_input_has_its_message_and_code(asya, tmp_path, words, code, said):
     (tmp_path / "latin.py").write_bytes(b"def flow(p):\n    p['a'] = '\xe9'\n    return p\n")
     (tmp_path / "empty.py").write_text("")
     (tmp_path / "two.py").write_text("from h import a\ndef f(p):\n    p = a(p)\n    return p\ndef g(p):\n    p = a(p)\n    return p\n")
+    (tmp_path / "my-flow.py").write_text("def flow(p):\n    p = h(p)\n    return p\n\n\ndef h(p):\n    return p\n")
     found, out, err = asya("flow", *words)
     assert (found, out) == (code, "")
     assert said in err

@@ -142,7 +142,7 @@ class _Run:
 
     def compiled(self, options: "Options") -> "Compilation":
         """The compilation, its warnings shown; ends the command with 1, all errors shown, if the flow is refused."""
-        from asya_cli.flow.sources import read_source
+        from asya_cli.flow.sources import check_module_name, read_source
         from asya_cli.flow.told import detail, show
         from asya_flowc import compile_source
 
@@ -153,6 +153,7 @@ class _Run:
         if isinstance(done, list):
             self._document(None)
             self.ctx.exit(1)
+        check_module_name(done.handlers.values(), self.file)
         detail(self.talk, done)
         return done
 

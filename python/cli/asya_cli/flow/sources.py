@@ -3,7 +3,9 @@
 Reads files; compiles and writes nothing.
 """
 
+import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +15,7 @@ from asya_core.wire.errors import RemoteFault
 from asya_core.wire.names import is_actor
 from asya_flowc import UnreadableSource, decode
 
-__all__ = ["STDIN", "read_actors", "read_source"]
+__all__ = ["STDIN", "check_module_name", "read_actors", "read_source"]
 
 STDIN: Final = "-"
 _SUFFIXES: Final = (".yaml", ".yml")
@@ -29,6 +31,17 @@ def read_source(file: str) -> str:
         return decode(data)
     except UnreadableSource as error:
         raise Failed("unreadable", f"{file}: FLOW001 {error.reason}", "save the file as UTF-8") from error
+
+
+def check_module_name(handlers: Iterable[str], file: str) -> None:
+    """Raise Failed ``bad_name`` if one of the `handlers` is defined in `file`, whose name no ``import`` can say."""
+    stem = Path(file).stem
+    inside = [path for path in handlers if path.startswith(f"{stem}.")]
+    if inside and not stem.isidentifier():
+        name = re.sub(r"\W", "_", stem)
+        raise Failed(
+            "bad_name", f"{file} holds handlers and its name is no module name: {inside[0]} cannot be imported", f"name it {name}.py"
+        )
 
 
 def read_actors(folder: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from asya_cli.errors import Failed
-from asya_cli.flow.sources import read_source
+from asya_cli.flow.sources import check_module_name, read_source
 from asya_cli.flow.told import count_of, show
 from asya_cli.output import Talk
 from asya_cli.run import values
@@ -56,6 +56,7 @@ def _compiled(text: str, shown: str, *, flow: str | None, given: Mapping[str, Ac
     if isinstance(done, list):
         show(talk, done, text, shown)
         raise Failed("rejected", f"{shown}: the flow is refused: {count_of(done)}", "correct what is listed above")
+    check_module_name(done.handlers.values(), shown)
     for actor, path in done.handlers.items():
         if "." not in path:
             raise Failed(
