@@ -37,9 +37,13 @@ class Node:
         lock.parent.mkdir(parents=True, exist_ok=True)
         with lock.open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            self._services("wipe", self.name)
-            self.start()
+            self.renew()
             yield self
+
+    def renew(self) -> None:
+        """Start it with nothing on it. After a kill too: what it could not recover makes it answer 541 for other queues."""
+        self._services("wipe", self.name)
+        self.start()
 
     def start(self) -> None:
         """Start it, or do nothing if it serves."""

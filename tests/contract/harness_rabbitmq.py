@@ -35,6 +35,7 @@ class RabbitHarness:
         self._node = node
         self.namespace: str = f"c{uuid.uuid4().hex[:12]}"
         self._queue_type = queue_type
+        self._was_killed = False
 
     def transport(self) -> RabbitTransport:
         return rabbit_transport(self._node.url, self.namespace, self._queue_type.value)
@@ -58,6 +59,7 @@ class RabbitHarness:
         await asyncio.to_thread(self._node.close_all_connections)
 
     async def restart_broker(self) -> None:
+        self._was_killed = True
         await asyncio.to_thread(self._node.kill)
         await asyncio.to_thread(self._node.start)
 
@@ -68,7 +70,10 @@ class RabbitHarness:
         await asyncio.to_thread(self._node.ctl, "set_vm_memory_high_watermark", "0.4")
 
     def close(self) -> None:
-        """Take the namespace's queues away."""
+        """Take the namespace's queues away; a node that was killed begins anew."""
+        if self._was_killed:
+            self._node.renew()
+            return
         for queue in self._node.api("GET", "queues?columns=name"):
             if queue["name"].startswith(f"asya-{self.namespace}"):
                 self._node.api("DELETE", f"queues/%2F/{queue['name']}")

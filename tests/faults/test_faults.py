@@ -52,6 +52,8 @@ def test_f02_broker_killed_and_restarted_loses_nothing(make_mesh: MakeMesh, brok
     broker.kill()
     broker.start()
     verdict = mesh.run_until_done()
+    mesh.stop()
+    broker.renew()
     verdict.assert_all()
     assert verdict.errors == {}
 
