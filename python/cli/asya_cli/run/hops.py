@@ -6,9 +6,11 @@ Called by `one_shot` and `serve`. Knows no process.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 __all__ = ["Hop", "hop_line", "hop_of", "in_order", "trace_table"]
+
+_PRECISION_SECONDS: Final = 0.0011
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,8 +79,24 @@ def hop_line(hop: Hop) -> str:
 
 
 def in_order(hops: Sequence[Hop]) -> list[Hop]:
-    """Hops by the time at which they began."""
-    return sorted(hops, key=lambda hop: (round(hop.at - hop.total_ms / 1000, 3), hop.at))
+    """Hops by the time at which they began; within the lines' precision, a hop stands before those that it sent to.
+
+    A line tells its end in whole milliseconds and its length in tenths, so two beginnings closer than that may be told the wrong way round.
+    """
+    ordered: list[Hop] = []
+    for hop in sorted(hops, key=lambda hop: (_begun(hop), hop.at)):
+        place = next((index for index, other in enumerate(ordered) if _is_sent_by(other, hop)), len(ordered))
+        ordered.insert(place, hop)
+    return ordered
+
+
+def _begun(hop: Hop) -> float:
+    return hop.at - hop.total_ms / 1000
+
+
+def _is_sent_by(later: Hop, hop: Hop) -> bool:
+    is_near = _begun(hop) - _begun(later) <= _PRECISION_SECONDS
+    return is_near and later.envelope_id == hop.envelope_id and later.actor in hop.next and hop.actor not in later.next
 
 
 def trace_table(hops: Sequence[Hop], *, started_at: float) -> list[str]:
@@ -87,7 +105,7 @@ def trace_table(hops: Sequence[Hop], *, started_at: float) -> list[str]:
     before = started_at
     ordered = in_order(hops)
     for number, hop in enumerate(ordered):
-        begun = hop.at - hop.total_ms / 1000
+        begun = _begun(hop)
         queue = max(0.0, (begun - before) * 1000) + (hop.wait_ms or 0.0)
         handler = "–" if hop.handler_ms is None else f"{hop.handler_ms:.1f} ms"
         rows.append((str(number), hop.actor, str(hop.attempt), f"{queue:.1f} ms", handler, _outcome(hop)))

@@ -14,7 +14,7 @@ from typing import Any
 from asya_cli.errors import Failed, TimedOut
 from asya_cli.output import Format, Talk, compact_json, pretty_json
 from asya_cli.run.gather import Ended, Gathering
-from asya_cli.run.hops import Hop, hop_line, trace_table
+from asya_cli.run.hops import Hop, hop_line, in_order, trace_table
 from asya_cli.run.lines import Lines
 from asya_cli.run.pair import Refusal
 from asya_cli.run.post import Post, new_envelope
@@ -134,6 +134,7 @@ async def _until(session: Session, watch: _Watch, is_true: Any, deadline: float,
 
 def report(gathering: Gathering, hops: Sequence[Hop], *, options: RunOptions, talk: Talk, started_at: float, lines: Lines | None) -> None:
     """Print how the envelope ended: table of hops, final payload. Raises Failed if any part of it failed."""
+    hops = in_order(hops)
     if options.trace:
         for line in trace_table(hops, started_at=started_at):
             talk.line(line)
