@@ -16,7 +16,7 @@ what the exit codes mean in [Exit codes](exit-codes.md).
 
 
 def help_of(command: click.Command, name: str) -> str:
-    return command.get_help(click.Context(command, info_name=name, max_content_width=100, terminal_width=100))
+    return command.get_help(click.Context(command, info_name=name, max_content_width=100, terminal_width=100, **command.context_settings))
 
 
 def commands() -> dict[str, click.Command]:

@@ -19,7 +19,7 @@ DOCS = Path(__file__).parents[3] / "docs" / "reference"
 
 
 def help_of(command: click.Command, name: str) -> str:
-    return command.get_help(click.Context(command, info_name=name, max_content_width=100, terminal_width=100))
+    return command.get_help(click.Context(command, info_name=name, max_content_width=100, terminal_width=100, **command.context_settings))
 
 
 @pytest.mark.parametrize(
