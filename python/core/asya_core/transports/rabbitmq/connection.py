@@ -220,7 +220,7 @@ class Link:
             self._down(error.message)
 
     def fail(self, reason: str) -> None:
-        """Something on this session went wrong: begin anew."""
+        """Something on the session went wrong: begin anew."""
         self._drop_connection()
         self._down(reason)
 
