@@ -34,7 +34,7 @@ unit: setup ## Tests of each package beside it, and branch coverage of the pure 
 	@ci/test.sh unit
 
 services: setup ## Install and start the services that tests use (RabbitMQ)
-	@ci/services.sh start
+	@ci/services.sh fresh
 
 contract: setup services ## The transports' contract suite, and bad input, over every implementation
 	@ci/test.sh contract

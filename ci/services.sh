@@ -2,6 +2,7 @@
 # Starts and stops the servers that tests talk to. See docs/contributing/services.md.
 #
 #   ci/services.sh start  [NAME…]   install what is missing, start, wait until it serves   (default: rabbitmq)
+#   ci/services.sh fresh  [NAME…]   the same, with nothing on it unless it runs already: an ended machine leaves half-written data  (default: rabbitmq)
 #   ci/services.sh stop   [NAME…]   end what this script started                           (default: all)
 #   ci/services.sh status [NAME…]   one line each                                          (default: all)
 #   ci/services.sh env    [NAME…]   `export …` lines for tests; a faults node says so by _FAULTS_   (default: all that run)
@@ -39,7 +40,7 @@ main() {
     shift || true
     local names=("$@") name
     case $verb in
-    start) [[ $# -gt 0 ]] || names=(rabbitmq) ;;
+    start | fresh) [[ $# -gt 0 ]] || names=(rabbitmq) ;;
     stop | status | env | wipe) [[ $# -gt 0 ]] || names=("${ALL[@]}") ;;
     ctl)
         [[ $# -ge 2 ]] || fail "ctl needs a service and a command, such as: ctl rabbitmq list_queues"
@@ -49,7 +50,7 @@ main() {
         usage
         return 0
         ;;
-    *) fail "There is no command '$verb'; expected start, stop, status, env, wipe or ctl" ;;
+    *) fail "There is no command '$verb'; expected start, fresh, stop, status, env, wipe or ctl" ;;
     esac
     for name in "${names[@]}"; do check_name "$name"; done
     if [[ $verb == ctl ]]; then
@@ -59,7 +60,12 @@ main() {
     fi
     for name in "${names[@]}"; do
         rabbitmq_select "$name"
-        "rabbitmq_$verb"
+        if [[ $verb == fresh ]]; then
+            rabbitmq_pid >/dev/null || rabbitmq_wipe
+            rabbitmq_start
+        else
+            "rabbitmq_$verb"
+        fi
     done
 }
 
