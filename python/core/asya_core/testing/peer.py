@@ -36,9 +36,15 @@ class Peer:
     Args:
         transport: not opened yet.
         automatic: called with each delivery, for consumers that settle at once; None: the test settles.
+        changed: set at each event. Peers that share one may wait for what happens to any of them.
     """
 
-    def __init__(self, transport: Transport, automatic: "Callable[[Peer, Delivered], None] | None" = None) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        automatic: "Callable[[Peer, Delivered], None] | None" = None,
+        changed: asyncio.Event | None = None,
+    ) -> None:
         self.transport: Final = transport
         self.events: Final[list[TransportEvent]] = []
         self.delivered: Final[list[Delivered]] = []
@@ -48,7 +54,7 @@ class Peer:
         self._taken = 0
         self._token = 0
         self._open_publishes = 0
-        self._changed = asyncio.Event()
+        self._changed = changed or asyncio.Event()
 
     def _sink(self, event: TransportEvent) -> None:
         self.events.append(event)
@@ -78,7 +84,7 @@ class Peer:
         await self.until(lambda: any(isinstance(event, Closed) for event in self.events))
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until `condition`, looked at after each event."""
+        """Wait until `condition`, looked at after each event of this peer and of those that share its `changed`."""
         try:
             async with asyncio.timeout(WAIT_SECONDS):
                 while not condition():
