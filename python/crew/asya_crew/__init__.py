@@ -1,0 +1,1 @@
+"""The end actors: handlers that store results and failed envelopes."""
