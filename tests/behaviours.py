@@ -28,6 +28,7 @@ _DELIVERY = "docs/explanation/delivery-guarantees.md"
 _SIDECAR = "docs/explanation/sidecar-behaviour.md"
 _RUNTIME = "docs/reference/runtime.md"
 _ENVELOPE = "docs/reference/envelope.md"
+_RABBITMQ = "docs/reference/rabbitmq.md"
 _TRANSPORTS = "docs/reference/transports.md"
 _CLI = "docs/how-to/run-locally.md"
 
@@ -46,6 +47,11 @@ BEHAVIOURS: dict[str, Behaviour] = {
         sentence="A broker that is killed and restarted, or closes all connections, loses nothing and needs no restart of a sidecar.",
         source=_SIDECAR,
         components=("sidecar", "rabbitmq"),
+    ),
+    "rabbitmq:rotated-password": Behaviour(
+        sentence="A password that was rotated in the credentials folder is used at the next connect; nothing is restarted.",
+        source=_RABBITMQ,
+        components=("sidecar", "gateway", "rabbitmq"),
     ),
     "sidecar:timeout:one-copy": Behaviour(
         sentence="A call past its limit sends exactly one record to error-end, the next message is served, and the sidecar lives on.",

@@ -185,6 +185,7 @@ def _rabbitmq(settings: SidecarSettings) -> Transport:
             settings.rabbitmq_address,
             vhost=settings.rabbitmq_vhost,
             namespace=settings.namespace,
+            credentials_dir=str(settings.rabbitmq_credentials_dir) if settings.rabbitmq_credentials_dir else None,
             tls_ca=str(settings.rabbitmq_tls_ca) if settings.rabbitmq_tls_ca else None,
             queue_type=QueueType(settings.rabbitmq_queue_type),
             max_message_bytes=settings.max_message_bytes,

@@ -131,6 +131,12 @@ class SidecarSettings:
     rabbitmq_password_file: Path | None = setting(
         "ASYA_RABBITMQ_PASSWORD_FILE", path(), "File with the password; read again at each connect. Wins over `ASYA_RABBITMQ_PASSWORD`."
     )
+    rabbitmq_credentials_dir: Path | None = setting(
+        "ASYA_RABBITMQ_CREDENTIALS_DIR",
+        path(),
+        "Folder with the files `username` and `password`, read again at each connect, so that a rotated password needs no restart; "
+        "the four settings above win over it, each for its part.",
+    )
     rabbitmq_tls_ca: Path | None = setting(
         "ASYA_RABBITMQ_TLS_CA", path(), "Certificates (PEM) that vouch for the broker with amqps; absent: the system's."
     )

@@ -99,14 +99,15 @@ class RabbitBroker:
     def environment(self) -> Mapping[str, str]:
         """See `Broker.environment`. The password is in a file, since a process's environment shows in many places."""
         settings = self._settings("default")
+        credentials = settings.credentials()
         self.password_file.touch(mode=0o600)
-        self.password_file.write_text(settings.password, encoding="utf-8")
+        self.password_file.write_text(credentials.password, encoding="utf-8")
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         return {
             "ASYA_TRANSPORT": "rabbitmq",
             "ASYA_RABBITMQ_ADDRESS": f"{'amqps' if settings.tls else 'amqp'}://{host}:{settings.port}",
             "ASYA_RABBITMQ_VHOST": settings.vhost,
-            "ASYA_RABBITMQ_USERNAME": settings.username,
+            "ASYA_RABBITMQ_USERNAME": credentials.username,
             "ASYA_RABBITMQ_PASSWORD_FILE": str(self.password_file),
         }
 

@@ -72,9 +72,13 @@ class Peer:
                 pass
         self._changed.set()
 
+    def begin(self) -> None:
+        """Open the transport; nothing has happened yet when this returns."""
+        self.transport.open(self._sink)
+
     async def open(self) -> "Peer":
         """Open the transport and wait until both links are up."""
-        self.transport.open(self._sink)
+        self.begin()
         await self.until(lambda: {event.link for event in self.events if isinstance(event, Connected)} == set(Link))
         return self
 

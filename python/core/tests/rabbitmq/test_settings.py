@@ -17,7 +17,7 @@ def test_url_gives_every_part() -> None:
 @pytest.mark.parametrize(("url", "port"), [("amqp://broker", 5672), ("amqps://broker/", 5671), ("amqp://broker/%2F", 5672)])
 def test_absent_parts_have_their_defaults(url: str, port: int) -> None:
     settings = RabbitSettings.from_url(url)
-    assert (settings.port, settings.vhost, settings.username) == (port, "/", "guest")
+    assert (settings.port, settings.vhost, settings.credentials().username) == (port, "/", "guest")
 
 
 @pytest.mark.parametrize(

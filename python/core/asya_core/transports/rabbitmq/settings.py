@@ -17,6 +17,9 @@ __all__ = ["DEFAULT_MAX_MESSAGE_BYTES", "Credentials", "QueueType", "RabbitSetti
 DEFAULT_MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
 """What RabbitMQ takes by default from 4.0 on (`max_message_size`); before, 128 MiB."""
 
+_GUEST: Final = "guest"
+"""User and password of a fresh RabbitMQ; it lets them in from its own machine only."""
+
 _PORTS: Final = {"amqp": 5672, "amqps": 5671}
 
 
@@ -46,8 +49,11 @@ class RabbitSettings:
         port: 5672, with TLS 5671.
         vhost: the virtual host; the boundary between tenants.
         namespace: whose delay exchange `Transport.retry` uses: ``asya-{namespace}_delay``.
-        username, password: used if the files are not set.
-        username_file, password_file: read at each connect, so that a rotated password needs no restart. Surrounding blanks are dropped.
+        username, password: of the user; None: from `credentials_dir`, without that ``guest``.
+        username_file, password_file: win over `username` and `password`.
+        credentials_dir: folder with the files ``username`` and ``password``, such as the volume of a Secret. Each of the fields above wins
+            over its part. All files are read at each connect, so also after a refusal: a rotated password needs no restart. Blanks and line
+            ends around a value are dropped.
         tls: encrypt, and check the certificate against `tls_ca`, or against the system's authorities.
         tls_ca: file of PEM certificates.
         queue_type: of the queues that are consumed and declared.
@@ -64,10 +70,11 @@ class RabbitSettings:
     port: int = 5672
     vhost: str = "/"
     namespace: str = "default"
-    username: str = "guest"
-    password: str = field(default="guest", repr=False)
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
     username_file: str | None = None
     password_file: str | None = None
+    credentials_dir: str | None = None
     tls: bool = False
     tls_ca: str | None = None
     queue_type: QueueType = QueueType.QUORUM
@@ -139,21 +146,43 @@ class RabbitSettings:
         return f"{self.host}:{self.port}{'' if self.vhost == '/' else '/' + self.vhost}"
 
     def credentials(self) -> Credentials:
-        """User name and password, files read now. Raises Unavailable ``broker_credentials`` if a file cannot be read: it may come later."""
+        """User name and password, files read now.
+
+        Raises Unavailable ``broker_credentials`` if a file cannot be read or is empty: it may come later, and the next connect looks again.
+        """
+        folder = self._credentials_folder()
         return Credentials(
-            username=_read(self.username_file) if self.username_file else self.username,
-            password=_read(self.password_file) if self.password_file else self.password,
+            username=_part(self.username_file, self.username, folder, "username"),
+            password=_part(self.password_file, self.password, folder, "password"),
         )
 
+    def _credentials_folder(self) -> Path | None:
+        if self.credentials_dir is None:
+            return None
+        # Kubernetes changes all files of a volume at once by moving the link `..data`: user and password must be from one side of it.
+        now = Path(self.credentials_dir, "..data")
+        return now.resolve() if now.is_symlink() else Path(self.credentials_dir)
 
-def _read(file: str) -> str:
+
+def _part(file: str | None, value: str | None, folder: Path | None, name: str) -> str:
+    if file is not None:
+        return _read(Path(file))
+    if value is not None:
+        return value
+    return _read(folder / name) if folder is not None else _GUEST
+
+
+def _read(file: Path) -> str:
     try:
-        return Path(file).read_text(encoding="utf-8").strip()
+        text = file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise Unavailable(
             "broker_credentials", f"Broker credentials file {file} cannot be read: {reason}", "mount the Secret there"
         ) from error
+    if not text:
+        raise Unavailable("broker_credentials", f"Broker credentials file {file} is empty", "fill the Secret's key of that name")
+    return text
 
 
 def _refused(problem: str, hint: str) -> RemoteFault:
