@@ -1,0 +1,155 @@
+#!/usr/bin/env bash
+# Builds the images from the Dockerfiles that users would build, without a daemon and without a container registry.
+#
+#   ci/images.sh build [NAME…]   build what has changed; on stdout a line "IMAGE SIZE ARCHIVE" each  (default: all of the list below)
+#   ci/images.sh base            build the stand-in for python:3.13-slim alone
+#   ci/images.sh list            the names
+#
+# ASYA_CACHE   cache folder, default $HOME/.cache/asya: archives by content, pip's downloads, buildah's storage
+#
+# The base image is Debian 13 with its own Python 3.13, put together by debootstrap and tagged docker.io/library/python:3.13-slim in a
+# storage of our own: what a Dockerfile says stays what it says elsewhere. An archive's name is made from all that the image is built from.
+set -Eeuo pipefail
+shopt -s inherit_errexit nullglob
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+cache=${ASYA_CACHE:-${HOME:?}/.cache/asya}/images
+suite=trixie
+base_image=docker.io/library/python:3.13-slim
+base_packages=python3,python3-pip,ca-certificates,netbase,tzdata
+version=$(sed -nE 's/^version = "(.*)"$/\1/p' pyproject.toml)
+all=(runtime sidecar operator crew gateway)
+
+say() { printf 'images: %s\n' "$*" >&2; }
+fail() { say "$*"; exit 1; }
+usage() { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
+
+# buildah with a storage of its own; "vfs" and "chroot" need neither a kernel module nor a user namespace.
+build_ah() { buildah --root "$cache/storage" --runroot "$cache/run" --storage-driver vfs "$@"; }
+
+install_tools() {
+    local missing=() tool
+    for tool in buildah debootstrap; do command -v "$tool" >/dev/null || missing+=("$tool"); done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    [ "$(id -u)" = 0 ] || fail "${missing[*]} not installed and only root can install; run: sudo apt-get install ${missing[*]}"
+    say "installing ${missing[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    { apt-get -qq update && apt-get -qq -y --no-install-recommends install "${missing[@]}"; } >/dev/null
+}
+
+# The first Debian archive among this machine's sources: "URIs:" of the new format, else a "deb" line of the old one.
+debian_archive() {
+    cat /etc/apt/sources.list.d/*.sources /etc/apt/sources.list.d/*.list /etc/apt/sources.li[s]t </dev/null |
+        sed -nE 's/^URIs:[[:space:]]*([^[:space:]]*\/debian)\/?([[:space:]].*)?$/\1/p; s/^deb([[:space:]]+\[[^]]*\])?[[:space:]]+([^[:space:]]*\/debian)\/?[[:space:]].*$/\2/p' |
+        head -n 1
+}
+
+base_key() { { declare -f build_base; echo "$suite $base_packages"; } | sha256sum | cut -c1-16; }
+
+build_base() {
+    local root=$cache/base/root archive container
+    archive=$(debian_archive)
+    [ -n "$archive" ] || fail "no Debian archive in /etc/apt; add one"
+    rm -rf "$cache/base"
+    mkdir -p "$cache/base"
+    debootstrap --variant=minbase --include="$base_packages" "$suite" "$root" "$archive" >"$cache/base/log" 2>&1 ||
+        { tail -n 20 "$cache/base/log" >&2; fail "debootstrap failed"; }
+    # The names under which the image of Docker's library has them; pip installs into environments only, so Debian's mark stays.
+    ln -s /usr/bin/python3 "$root/usr/local/bin/python"
+    ln -s /usr/bin/python3 "$root/usr/local/bin/python3"
+    rm -rf "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/* "$root"/var/log/* "$root"/usr/share/{doc,man,info,locale,lintian}/*
+    echo 'LANG=C.UTF-8' >"$root/etc/default/locale"
+    container=$(build_ah from scratch)
+    build_ah copy --quiet "$container" "$root" / >/dev/null
+    build_ah config --env PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin --env LANG=C.UTF-8 --cmd python3 "$container"
+    build_ah commit --quiet --rm "$container" "$base_image" >/dev/null
+    rm -rf "$cache/base"
+}
+
+ensure_base() {
+    local key
+    key=$(base_key)
+    if [ "$(cat "$cache/base.key" 2>/dev/null)" = "$key" ] && build_ah images --quiet "$base_image" >/dev/null 2>&1; then return 0; fi
+    say "putting $base_image together from Debian $suite"
+    build_base
+    echo "$key" >"$cache/base.key"
+}
+
+# Where a name's Dockerfile is, what its image is called, and the images of ours that it is built upon.
+dockerfile() { case $1 in *) echo "python/$1/Dockerfile" ;; esac; }
+image_name() { case $1 in *) echo "docker.io/asya/$1:$version" ;; esac; }
+
+# Everything that goes into an image: more than needed is harmless, less would keep a stale one.
+content_key() {
+    local name=$1
+    {
+        base_key
+        declare -f build_one
+        cat "$(dockerfile "$name")" .dockerignore
+        [ "$name" = runtime ] || { cat pyproject.toml README.md LICENSE ci/constraints.txt; find python -name '*.py' -path '*/asya_*' -o -path 'python/*/asya_*/*' -type f ! -name '*.pyc' | LC_ALL=C sort | xargs sha256sum; }
+    } | sha256sum | cut -c1-16
+}
+
+# pip inside a build trusts what the host trusts and asks whom the host asks; nothing of it gets into the image.
+pip_configuration() {
+    local certificates=/etc/ssl/certs/ca-certificates.crt index
+    mkdir -p "$cache/pip"
+    {
+        echo "[global]"
+        echo "disable-pip-version-check = true"
+        echo "root-user-action = ignore"
+        [ ! -f $certificates ] || echo "cert = $certificates"
+        index=$(python3 -m pip config get global.index-url 2>/dev/null) && echo "index-url = $index"
+    } >"$cache/pip.conf"
+    [ ! -f $certificates ] || printf '%s\n' --volume "$certificates:$certificates:ro"
+    printf '%s\n' --volume "$cache/pip.conf:/etc/pip.conf:ro" --volume "$cache/pip:/root/.cache/pip"
+}
+
+build_one() {
+    local name=$1 archive=$2 image file mounts
+    image=$(image_name "$name")
+    file=$(dockerfile "$name")
+    mapfile -t mounts < <(pip_configuration)
+    build_ah build --quiet --isolation chroot --pull-never --layers=false --format docker "${mounts[@]}" --tag "$image" --file "$file" . >/dev/null
+    rm -f "$archive.draft"
+    build_ah push --quiet "$image" "docker-archive:$archive.draft:$image"
+    mv "$archive.draft" "$archive"
+}
+
+build() {
+    local name archive other began
+    mkdir -p "$cache/archives"
+    exec 9>"$cache/lock"
+    flock 9
+    for name in "$@"; do
+        archive=$cache/archives/$name-$(content_key "$name").tar
+        if [ ! -f "$archive" ]; then
+            install_tools
+            ensure_base
+            began=$SECONDS
+            say "building $(image_name "$name")"
+            build_one "$name" "$archive"
+            for other in "$cache/archives/$name"-*.tar; do [ "$other" = "$archive" ] || rm -f "$other"; done
+            say "built in $((SECONDS - began)) s"
+        fi
+        printf '%-36s %6.1f MB  %s\n' "$(image_name "$name")" "$(stat -c %s "$archive" | awk '{print $1 / 1e6}')" "$archive"
+    done
+}
+
+main() {
+    local verb=${1:-help}
+    shift || true
+    case $verb in
+    build) build "${@:-${all[@]}}" ;;
+    base)
+        mkdir -p "$cache"
+        install_tools
+        ensure_base
+        ;;
+    list) printf '%s\n' "${all[@]}" ;;
+    help | -h | --help) usage ;;
+    *) fail "There is no command '$verb'; expected build, base or list" ;;
+    esac
+}
+
+main "$@"
