@@ -1,0 +1,2 @@
+{{- define "asya-actor.validate" -}}
+{{- end }}
