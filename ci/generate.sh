@@ -7,3 +7,5 @@ echo "generate: docs/reference/cli.md"; .venv/bin/python ci/cli_reference.py
 echo "generate: examples/flows/compiled"; .venv/bin/python -m tests.flow_examples >/dev/null
 echo "generate: the command's copy of the actor's values schema"
 cp charts/asya-actor/values.schema.json python/cli/asya_cli/run/values.schema.json
+echo "generate: charts/asya-operator/templates/crd-asyncactors.yaml"
+.venv/bin/python -m asya_operator.crd > charts/asya-operator/templates/crd-asyncactors.yaml
