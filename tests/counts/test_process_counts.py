@@ -115,8 +115,8 @@ def test_a_message_takes_few_system_calls(broker: Broker, tmp_path: Path, need_t
         calls = {
             pid: sum("resumed>" not in line and "---" not in line for line in path.read_text().splitlines()) for pid, path in traces.items()
         }
-    # How much is written at once depends on who runs when: 6 to 7 in the sidecar, 0.5 getpid of uvloop among them. The worker: 2, exact.
-    assert calls[sidecar] / MESSAGES <= 8, calls[sidecar]
+    # How much is written at once depends on who runs when: 6.5 to 7 in the sidecar, 0.5 getpid of uvloop among them. The worker: 2, exact.
+    assert calls[sidecar] / MESSAGES <= 7.5, calls[sidecar]
     assert calls[worker] / MESSAGES <= 3, calls[worker]
 
 

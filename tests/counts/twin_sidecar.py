@@ -14,7 +14,7 @@ from asya_core.transports.base import QueueSpec
 from asya_core.wire.frames import FrameReader, Kind, encode_call, encode_frame, read_reply
 from asya_sidecar.consume import Consumer
 from asya_sidecar.decide import Decider
-from asya_sidecar.effects import Call, Event, Replied, RuntimeReady
+from asya_sidecar.effects import Call, CallsEnded, Event, Replied, RuntimeReady
 from asya_sidecar.metrics import SidecarMetrics
 from asya_sidecar.perform import Performer
 from asya_sidecar.policy import Policy
@@ -36,6 +36,7 @@ class AnsweringRuntime:
     def _reply(self, number: int) -> None:
         body = b"\x00\x00\x00\x00\x01" + len(self._answer).to_bytes(4, "big") + self._answer
         for frame in self._reader.feed(encode_frame(Kind.PAYLOADS, number, body)):
+            self._sink(CallsEnded((frame.call,)))
             self._sink(Replied(frame.call, read_reply(frame)))
 
     def close_connection(self) -> None:

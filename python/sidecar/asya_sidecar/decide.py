@@ -19,6 +19,7 @@ from asya_sidecar.delivery import Delivery
 from asya_sidecar.effects import (
     Ack,
     Call,
+    CallsEnded,
     Cancelled,
     CloseRuntime,
     ConsumeLinkChanged,
@@ -87,6 +88,7 @@ class Decider:
         self._deliveries: dict[int, Delivery] = {}
         self._waiting: deque[Delivery] = deque()
         self._calls: dict[int, Delivery] = {}
+        self._ended: dict[int, Delivery] = {}
         self._retrying: dict[str, Delivery] = {}
         self._cancelled: dict[str, None] = {}
         self._last_delivery = 0
@@ -138,6 +140,8 @@ class Decider:
         match event:
             case MessageArrived():
                 self._message_arrived(event, now)
+            case CallsEnded():
+                self._calls_ended(event)
             case Replied():
                 self._replied(event, now)
             case PublishEnded():
@@ -258,8 +262,14 @@ class Decider:
             self._arm_limit(delivery.limit_at, now.monotonic)
             self._report(delivery, ProgressStatus.RUNNING)
 
+    def _calls_ended(self, event: CallsEnded) -> None:
+        for call in event.calls:
+            delivery = self._calls.pop(call, None)
+            if delivery is not None:
+                self._ended[call] = delivery
+
     def _replied(self, event: Replied, now: Moment) -> None:
-        delivery = self._calls.pop(event.call, None)
+        delivery = self._ended.pop(event.call, None) or self._calls.pop(event.call, None)
         if delivery is None:
             return
         delivery.call = 0

@@ -19,6 +19,7 @@ from asya_core.wire.reply import Reply
 __all__ = [
     "Ack",
     "Call",
+    "CallsEnded",
     "Cancelled",
     "CloseRuntime",
     "ConsumeLinkChanged",
@@ -156,6 +157,18 @@ class RuntimeLost(msgspec.Struct, frozen=True, gc=False):
     message: str
 
 
+class CallsEnded(msgspec.Struct, frozen=True):
+    """Slots of the runtime are free. `Replied` of each call follows at once, with nothing in between.
+
+    Told apart so that the next calls leave before the answers are worked on: a slot then idles for a wake-up, not for a decision.
+
+    Attributes:
+        calls: their numbers.
+    """
+
+    calls: tuple[int, ...]
+
+
 class Replied(msgspec.Struct, frozen=True, gc=False):
     """The runtime answered a call.
 
@@ -218,6 +231,7 @@ Event: TypeAlias = (
     | PublishLinkChanged
     | RuntimeReady
     | RuntimeLost
+    | CallsEnded
     | Replied
     | TimerFired
     | FinalReported

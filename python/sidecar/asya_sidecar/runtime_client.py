@@ -8,6 +8,8 @@ once, then every 10 to 250 ms, for ever; the runtime is ready when its HELLO com
 """
 
 import asyncio
+import contextlib
+import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,11 +21,11 @@ from asya_core.ops.logs import Log
 from asya_core.wire.errors import RemoteFault
 from asya_core.wire.frames import PROTOCOL, Frame, FrameReader, Kind, encode_call, encode_frame, read_reply
 from asya_core.wire.reply import ErrorReply
-from asya_sidecar.effects import Call, DrainRequested, Replied, RuntimeLost, RuntimeReady
+from asya_sidecar.effects import Call, CallsEnded, DrainRequested, Replied, RuntimeLost, RuntimeReady
 
 __all__ = ["RuntimeClient", "RuntimeEvent"]
 
-RuntimeEvent: TypeAlias = RuntimeReady | RuntimeLost | Replied | DrainRequested
+RuntimeEvent: TypeAlias = RuntimeReady | RuntimeLost | CallsEnded | Replied | DrainRequested
 
 _FIRST_PAUSE_SECONDS: Final = 0.01
 _LAST_PAUSE_SECONDS: Final = 0.25
@@ -33,6 +35,7 @@ _UNFINISHED_SECONDS: Final = 10.0
 _EXIT_WAIT_SECONDS: Final = 1.0
 """How long a lost call waits for the next HELLO, which tells how the worker died."""
 _MAX_CONCURRENCY: Final = 64
+_REPLIES: Final = frozenset({Kind.PAYLOADS, Kind.ENVELOPES, Kind.ERROR})
 
 
 class _Exit(msgspec.Struct):
@@ -124,7 +127,7 @@ class RuntimeClient:
             self._sink(Replied(call.call, _too_large(len(call.body), connection.max_frame_bytes)))
             return
         connection.calls.add(call.call)
-        connection.write(encode_call(call.call, call.limit_ms, call.body))
+        connection.write_call(encode_call(call.call, call.limit_ms, call.body))
 
     def close_connection(self) -> None:
         """Close, so that no late reply can arrive, and connect again. Tells no `RuntimeLost`; the next event is `RuntimeReady`."""
@@ -172,9 +175,15 @@ class RuntimeClient:
         self.problem = "the runtime is draining"
         self._sink(DrainRequested(final=False))
 
-    def replied(self, event: Replied) -> None:
-        """The runtime answered a call."""
-        self._sink(event)
+    def replied(self, connection: "_Connection", replies: list[Replied]) -> None:
+        """The runtime answered calls: the next ones leave first, in one piece, then the answers are told."""
+        connection.hold()
+        try:
+            self._sink(CallsEnded(tuple(reply.call for reply in replies)))
+        finally:
+            connection.release()
+        for reply in replies:
+            self._sink(reply)
 
     def connection_ended(self, connection: "_Connection", code: str, message: str) -> None:
         """The connection is gone, by the runtime's doing."""
@@ -241,6 +250,8 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._unfinished: asyncio.TimerHandle | None = None
         self._early: list[bytes] | None = []
+        self._descriptor = -1
+        self._held: list[bytes] | None = None
         self.max_frame_bytes = max_frame_bytes
         self.concurrency = 1
         self.calls: set[int] = set()
@@ -250,6 +261,7 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the loop."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's transports are no subclass of it
+        self._descriptor = transport.get_extra_info("socket").fileno()
 
     def begin(self) -> None:
         """The client knows this connection now: take what came before that."""
@@ -263,15 +275,22 @@ class _Connection(asyncio.Protocol):
             self._early.append(chunk)
             return
         finished = 0
+        replies: list[Replied] = []
         try:
             for frame in self._reader.feed(chunk):
                 if self.is_over:
                     return
                 finished += 1
+                if frame.kind in _REPLIES:
+                    replies.append(self._reply(frame))
+                    continue
+                self._hand_on(replies)
                 self._frame(frame)
         except RemoteFault as fault:
+            self._hand_on(replies)
             self._refuse(fault)
             return
+        self._hand_on(replies)
         if finished and self._unfinished is not None:
             self._unfinished.cancel()
             self._unfinished = None
@@ -293,6 +312,37 @@ class _Connection(asyncio.Protocol):
         if self._transport is not None and not self.is_over:
             self._transport.write(data)
 
+    def hold(self) -> None:
+        """Keep the calls that follow until `release`."""
+        self._held = []
+
+    def release(self) -> None:
+        """Send the calls that were kept, in one piece."""
+        held, self._held = self._held, None
+        if held:
+            self._write_now(held[0] if len(held) == 1 else b"".join(held))
+
+    def write_call(self, data: bytes) -> None:
+        """Send a call: at once where the runtime has one slot, which waits for it; else with the others of this turn of the loop."""
+        if self._held is not None:
+            self._held.append(data)
+        elif self.concurrency == 1:
+            self._write_now(data)
+        else:
+            self.write(data)
+
+    def _write_now(self, data: bytes) -> None:
+        """Into the socket, not into the loop's queue, whose turn comes after all that is still to be done in this one (uvloop 0.23)."""
+        transport = self._transport
+        if transport is None or self.is_over or transport.is_closing():
+            return
+        sent = 0
+        if not transport.get_write_buffer_size():
+            with contextlib.suppress(OSError):  # full, or broken: the loop finds out which
+                sent = os.write(self._descriptor, data)
+        if sent < len(data):
+            transport.write(data[sent:])
+
     def abandon(self) -> None:
         """Close at once and hear nothing more."""
         self.is_over = True
@@ -301,14 +351,21 @@ class _Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    def _reply(self, frame: Frame) -> Replied:
+        if frame.call not in self.calls:
+            raise RemoteFault("bad_frame", f"Reply to call {frame.call}, which is not open")
+        reply = read_reply(frame)
+        self.calls.discard(frame.call)
+        return Replied(frame.call, reply)
+
+    def _hand_on(self, replies: list[Replied]) -> None:
+        if replies:
+            told = replies.copy()
+            replies.clear()
+            self._client.replied(self, told)
+
     def _frame(self, frame: Frame) -> None:
         match frame.kind:
-            case Kind.PAYLOADS | Kind.ENVELOPES | Kind.ERROR:
-                if frame.call not in self.calls:
-                    raise RemoteFault("bad_frame", f"Reply to call {frame.call}, which is not open")
-                reply = read_reply(frame)
-                self.calls.discard(frame.call)
-                self._client.replied(Replied(frame.call, reply))
             case Kind.DRAIN if self.is_ready:
                 self._client.drain_received()
             case Kind.HELLO if not self.is_ready:

@@ -385,6 +385,7 @@ class Process:
         body = self.calls.pop(call)
         reply, outputs = self.world.handler(body, self.actor)
         self.expected[body] = outputs
+        self.take(fx.CallsEnded((call,)))
         self.take(fx.Replied(call, reply))
 
     def check_ack(self, receipt: str) -> None:

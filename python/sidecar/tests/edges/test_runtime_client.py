@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from asya_core.ops.logs import Log
 from asya_core.wire.frames import Frame, FrameReader, Kind, encode_frame
 from asya_core.wire.reply import ErrorReply, PayloadsReply
 from asya_sidecar import runtime_client
-from asya_sidecar.effects import Call, DrainRequested, Replied, RuntimeLost, RuntimeReady
+from asya_sidecar.effects import Call, CallsEnded, DrainRequested, Replied, RuntimeLost, RuntimeReady
 from asya_sidecar.runtime_client import RuntimeClient
 
 WAIT = 5.0
@@ -177,6 +178,7 @@ def test_a_call_is_sent_as_it_came_and_its_reply_handed_on(play: Play) -> None:
         peer.send(Kind.PAYLOADS, 7, items(b"1"))
 
         assert frame == Frame(Kind.CALL, 7, struct.pack(">I", 300_000) + b'{"x": 1}')
+        assert await stage.events.next() == CallsEnded((7,))
         assert await stage.events.next() == Replied(7, PayloadsReply((b"1",), False))
 
     play(scene)
@@ -193,9 +195,73 @@ def test_several_frames_in_one_chunk_are_all_handed_on_in_order(play: Play) -> N
 
         peer.writer.write(b"".join(encode_frame(Kind.PAYLOADS, number, items(b"0")) for number in (3, 1, 2)))
 
+        assert await stage.events.next() == CallsEnded((3, 1, 2))
         assert [(await stage.events.next()).call for _ in range(3)] == [3, 1, 2]
 
     play(scene)
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+def test_the_next_calls_have_left_in_one_piece_before_an_answer_is_told(
+    run: Any, new_events: Any, log: Log, folder: Path, concurrency: int
+) -> None:
+    """Whoever hears of the answer, and takes its time over it, keeps no slot idle."""
+
+    async def body() -> None:
+        stage = Stage(folder, new_events(), log, 1_000_000)
+        left: list[bytes] = []
+        told = stage.events
+
+        def sink(event: Any) -> None:
+            if isinstance(event, CallsEnded):
+                for call in event.calls:
+                    stage.client.call(Call(call + concurrency, 0, b"{}"))
+            elif isinstance(event, Replied) and not left:
+                left.append(runtime_end.recv(65_536, socket.MSG_DONTWAIT))
+            told(event)
+
+        stage.client = RuntimeClient(str(folder / "r.sock"), actor="a", version="0.1.0", max_frame_bytes=1_000_000, sink=sink, log=log)
+        try:
+            with socket.socket(socket.AF_UNIX) as listening:
+                listening.bind(str(folder / "r.sock"))
+                listening.listen(1)
+                listening.setblocking(False)
+                stage.client.start()
+                runtime_end, _ = await asyncio.get_running_loop().sock_accept(listening)
+                with runtime_end:
+                    runtime_end.setblocking(False)
+                    runtime_end.send(encode_frame(Kind.HELLO, 0, json.dumps({**HELLO, "concurrency": concurrency}).encode()))
+                    assert await told.next() == RuntimeReady(concurrency)
+                    numbers = range(1, concurrency + 1)
+                    for number in numbers:
+                        stage.client.call(Call(number, 0, b"{}"))
+                    await asyncio.get_running_loop().sock_recv(runtime_end, 65_536)
+
+                    runtime_end.send(b"".join(encode_frame(Kind.PAYLOADS, number, items(b"0")) for number in numbers))
+
+                    assert await told.next() == CallsEnded(tuple(numbers))
+                    assert isinstance(await told.next(), Replied)
+                    frames = list(FrameReader().feed(left[0]))
+                    assert [frame.call for frame in frames if frame.kind is Kind.CALL] == [number + concurrency for number in numbers]
+        finally:
+            stage.client.stop()
+
+    run(body())
+
+
+def test_a_call_larger_than_the_socket_takes_at_once_arrives_whole_and_before_the_next(play: Play) -> None:
+    async def scene(stage: Stage) -> None:
+        peer = await stage.ready(max_frame=4_000_000)
+        await stage.events.next()
+        large = b'"' + b"x" * 3_000_000 + b'"'
+
+        stage.client.call(Call(1, 0, large))
+        stage.client.call(Call(2, 0, b"{}"))
+
+        assert await peer.frame() == Frame(Kind.CALL, 1, struct.pack(">I", 0) + large)
+        assert await peer.frame() == Frame(Kind.CALL, 2, struct.pack(">I", 0) + b"{}")
+
+    play(scene, 4_000_000)
 
 
 def test_a_reply_in_pieces_is_put_together(play: Play) -> None:
@@ -208,6 +274,7 @@ def test_a_reply_in_pieces_is_put_together(play: Play) -> None:
             peer.writer.write(frame[at : at + 50_000])
             await peer.writer.drain()
 
+        assert await stage.events.next() == CallsEnded((1,))
         assert len((await stage.events.next()).reply.items[0]) == 300_002
 
     play(scene)
@@ -328,6 +395,7 @@ def test_a_broken_frame_is_bad_reply_and_the_connection_is_made_anew(play: Play,
 
         event = await stage.events.next()
         if name == "second reply":
+            assert [type(event), type(await stage.events.next())] == [CallsEnded, Replied]
             event = await stage.events.next()
         assert (type(event), event.code) == (RuntimeLost, "bad_reply")
         if not name.startswith("fault"):
