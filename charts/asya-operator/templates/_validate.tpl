@@ -1,0 +1,2 @@
+{{- define "asya-operator.validate" -}}
+{{- end }}
