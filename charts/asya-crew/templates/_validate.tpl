@@ -1,0 +1,2 @@
+{{- define "asya-crew.validate" -}}
+{{- end }}
