@@ -7,13 +7,16 @@ else: write done.artifacts
 
 from asya_flowc.codes import CODES
 from asya_flowc.diagnostics import Diagnostic, Severity, render
+from asya_flowc.ir_text import print_form
 from asya_flowc.options import Image, Options
 from asya_flowc.parse import UnreadableSource, decode
+from asya_flowc.passes import PASSES
 from asya_flowc.pipeline import Compilation, RouterInfo, compile_source
 from asya_flowc.source import Source, Span
 
 __all__ = [
     "CODES",
+    "PASSES",
     "Compilation",
     "Diagnostic",
     "Image",
@@ -25,5 +28,6 @@ __all__ = [
     "UnreadableSource",
     "compile_source",
     "decode",
+    "print_form",
     "render",
 ]

@@ -126,7 +126,7 @@ class _Lowering:
             body=tuple(self.block(node.body)), orelse=tuple(self.block(node.orelse)),
         )  # fmt: skip
 
-    def text(self, node: ast.AST) -> str:
+    def text(self, node: ast.expr | ast.stmt) -> str:
         """The node printed on its own; as written where Python's printer cannot (quotes inside of f-strings)."""
         for one in ast.walk(node):
             if isinstance(one, ast.Name):

@@ -3,7 +3,7 @@
 Called by the package's public face. Text in, artifacts or diagnostics out; reads and writes nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 
@@ -15,18 +15,22 @@ from asya_flowc.emit.python import routers_text
 from asya_flowc.emit.tools import tools_file
 from asya_flowc.emit.values import MAX_SOURCE_BYTES, stub_files, values_files
 from asya_flowc.ir import Branch, Call, Flow, Loop, Program
+from asya_flowc.ir_text import print_form
 from asya_flowc.lower import lower
 from asya_flowc.options import Options
 from asya_flowc.parse import compiles_as_python, parse
-from asya_flowc.passes import PASSES, drop_unreachable, split_routers
+from asya_flowc.passes import ROUTER_PASSES, drop_unreachable, split_routers
 from asya_flowc.passes.resolve_names import variables
 from asya_flowc.scope import module_scope
-from asya_flowc.select import select_flow
+from asya_flowc.select import select_flow, warn_without_handlers
 from asya_flowc.selfcheck import check_routers
 from asya_flowc.source import Source, Span
 from asya_flowc.verify import BrokenInvariant, circle, verify
 
-__all__ = ["Compilation", "RouterInfo", "compile_source"]
+__all__ = ["Compilation", "RouterInfo", "Watch", "compile_source"]
+
+Watch = Callable[[str, Flow | Program], None]
+"""Called with the name of a pass and what came out of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,17 +60,18 @@ class Compilation:
     program: Program
 
 
-def compile_source(text: str, path: str, options: Options | None = None) -> Compilation | list[Diagnostic]:
+def compile_source(text: str, path: str, options: Options | None = None, *, watch: Watch | None = None) -> Compilation | list[Diagnostic]:
     """Compile the flow in `text`. `path` names the file in diagnostics and gives the module's name; ``-`` is standard input.
 
-    Returns the compilation, or all diagnostics, sorted, at least one of them an error. Never raises for bad input.
+    `watch` is called with the name and the outcome of each of `PASSES`. Returns the compilation, or all diagnostics, sorted, at least
+    one of them an error. Never raises for bad input.
     """
     options = options or Options()
     source = Source.of(text, path)
     report = Reporter(source)
     done: Compilation | None = None
     try:
-        done = _run(source, options, report)
+        done = _run(source, options, report, watch or _unwatched)
     except RecursionError:
         report.add("E003", Span(1, 1, 1, 1), "an expression or block of this file is nested too deeply")
     if done is None or report.has_errors():
@@ -74,38 +79,49 @@ def compile_source(text: str, path: str, options: Options | None = None) -> Comp
     return done
 
 
-def _run(source: Source, options: Options, report: Reporter) -> Compilation | None:
+def _unwatched(name: str, form: Flow | Program) -> None:
+    """Nobody looks at the intermediate forms."""
+
+
+def _run(source: Source, options: Options, report: Reporter, watch: Watch) -> Compilation | None:
     tree = parse(source, report)
     if tree is None:
         return None
-    module = module_scope(tree)
-    scope = select_flow(tree, module, source, report, named=options.flow)
+    scope = select_flow(tree, module_scope(tree), source, report, named=options.flow)
     if scope is None:
         return None
     for name in sorted(options.subflows):
         report.add("E413", source.span(scope.function), f"--subflow {name}: sub-flows cannot be compiled yet")
     check_flow(scope, report, options)
+    if options.flow is None:
+        warn_without_handlers(scope, report)
     if report.has_errors() or not compiles_as_python(tree, source, report):
         return None
-    flow = drop_unreachable(lower(scope, source), report)
+    flow = lower(scope, source)
+    watch("lower", flow)
+    flow = drop_unreachable(flow, report)
+    watch("drop_unreachable", flow)
     _warn_repeated(flow, options, report)
+    return _routed(flow, source, options, report, watch)
+
+
+def _routed(flow: Flow, source: Source, options: Options, report: Reporter, watch: Watch) -> Compilation | None:
+    form: Flow | Program = flow
     try:
-        program = _passes(flow, options, report)
+        program = form = split_routers(flow, skips_end=options.end_router == "skip", max_iterations=options.max_iterations)
+        verify(program)
+        watch("split_routers", program)
+        for name, change in ROUTER_PASSES.items():
+            program = form = change(program, options, report)
+            verify(program)
+            watch(name, program)
+        if options.infinite_loop_check and (number := circle(program)) is not None:
+            report.add("E505", program.routers[number].span, f"from router '{program.routers[number].name}' a circle leads back to it")
         return None if report.has_errors() else _emit(program, source, options, report)
     except BrokenInvariant as error:
-        report.add("E901", flow.span, f"the output failed its check: {error}")
+        write = f"a report with this file and the form that it had:\n{print_form(form)}"
+        report.add("E901", flow.span, f"the output failed its check: {error}", write=write)
         return None
-
-
-def _passes(flow: Flow, options: Options, report: Reporter) -> Program:
-    program = split_routers(flow, skips_end=options.end_router == "skip", max_iterations=options.max_iterations)
-    verify(program)
-    for one in PASSES:
-        program = one(program, options, report)
-        verify(program)
-    if options.infinite_loop_check and (number := circle(program)) is not None:
-        report.add("E505", program.routers[number].span, f"from router '{program.routers[number].name}' a circle leads back to it")
-    return program
 
 
 def _warn_repeated(flow: Flow, options: Options, report: Reporter) -> None:

@@ -1,4 +1,4 @@
-"""Which function of the file is the flow: E101–E106 and W110, W111. Called by the pipeline after parsing.
+"""Which function of the file is the flow: E101–E106 and W110, W111. Called by the pipeline, after parsing and after the checks.
 
 Must not know how a flow is compiled.
 """
@@ -11,7 +11,7 @@ from asya_flowc.forms import FlowScope, HandlerRef, flow_scope, is_actor_call, i
 from asya_flowc.scope import ModuleScope
 from asya_flowc.source import Source, Span
 
-__all__ = ["select_flow"]
+__all__ = ["select_flow", "warn_without_handlers"]
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -32,12 +32,20 @@ def select_flow(tree: ast.Module, module: ModuleScope, source: Source, report: R
     if chosen.name in _called_with_payload(chosen):
         report.add("E104", _name_span(chosen, source), f"the flow '{chosen.name}' calls itself")
         return None
-    if not _is_flow_like(source.stem, module, chosen):
-        report.add("W110", _name_span(chosen, source), f"the flow '{chosen.name}' calls no handler")
     for name in sorted(_called_with_payload(chosen) & set(shaped)):
         if _is_flow_like(source.stem, module, shaped[name]):
             report.add("W111", _name_span(shaped[name], source), f"'{name}' looks like a flow and is called as one handler")
     return scope
+
+
+def warn_without_handlers(scope: FlowScope, report: Reporter) -> None:
+    """W110 for a flow that was taken only because no other function can be one; not if an error says how it tried to call a handler."""
+    node = scope.function
+    if _is_flow_like(scope.stem, scope.module, node) or any(one.code[:2] == "E2" or one.code in ("E411", "E412") for one in report.found):
+        return
+    report.add(
+        "W110", _name_span(node, report.source), f"'{node.name}' is taken as the flow, the only one of its shape; it calls no handler"
+    )
 
 
 def _name_span(node: FunctionNode, source: Source) -> Span:

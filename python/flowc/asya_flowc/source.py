@@ -3,7 +3,6 @@
 Used by every phase. Knows nothing of flows, only of text and of the syntax tree's positions.
 """
 
-import ast
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Protocol
@@ -69,9 +68,13 @@ class Source:
         end_offset = node.end_col_offset if node.end_col_offset is not None else node.col_offset
         return Span(node.lineno, self.column(node.lineno, node.col_offset), end_line, self.column(end_line, end_offset))
 
-    def segment(self, node: ast.AST) -> str:
-        """The text of `node` as written, lines joined; empty without a position."""
-        return ast.get_source_segment(self.text, node) or ""
+    def segment(self, node: Located) -> str:
+        """The text of `node` as written."""
+        span = self.span(node)
+        lines = list(self.lines[span.line - 1 : span.end_line])
+        lines[-1] = lines[-1][: span.end_column - 1]
+        lines[0] = lines[0][span.column - 1 :]
+        return "\n".join(lines)
 
     def excerpt(self, span: Span) -> tuple[str, str]:
         """The first line of `span` and the carets below it, tabs kept so that they align."""

@@ -3,7 +3,7 @@
 The tail invariant: a chain is handlers, then at most one router, last. Circles go only through a loop's own router (E505).
 """
 
-from asya_flowc.ir import HandlerUse, Program, RouterKind, RouterUse
+from asya_flowc.ir import Arm, Chain, HandlerUse, Program, Router, RouterKind, RouterUse
 
 __all__ = ["BrokenInvariant", "circle", "verify"]
 
@@ -13,27 +13,46 @@ class BrokenInvariant(Exception):
 
 
 def verify(program: Program) -> None:
-    """Raises BrokenInvariant if `program` breaks a rule that holds after every pass."""
+    """Raises BrokenInvariant if `program` breaks a rule that holds after every pass, or one of the passes behind it."""
     known = {one.key for one in program.flow.handlers}
+    ends = program.routers[0].kind is RouterKind.START and program.routers[-1].kind is RouterKind.END
+    _require(ends, "start or end is misplaced")
     for index, router in enumerate(program.routers):
         _require(router.number == index, f"router {index} is numbered {router.number}")
         for arm in router.arms:
-            steps = program.flat(arm.chain) if len(program.joins) < 2 else arm.chain.steps
-            for step in steps[:-1]:
-                _require(isinstance(step, HandlerUse), f"a chain of router {index} goes on behind a router")
-            for step in steps:
-                if isinstance(step, HandlerUse):
-                    _require(step.handler in known, f"handler {step.handler} is unknown")
-                else:
-                    _require(0 <= step.router < len(program.routers), f"router {step.router} is unknown")
+            _check_chain(program, arm.chain, known, f"router {index}")
+            if router.name and router.kind is not RouterKind.END:  # named after the scope actions
+                _check_actions(program, router, arm)
     for index, join in enumerate(program.joins):
+        _check_chain(program, join, known, f"join {index}")
         _require(join.join is None or join.join < index, f"join {index} ends in a later one")
-    _require(program.routers[0].kind is RouterKind.START and program.routers[-1].kind is RouterKind.END, "start or end is misplaced")
     reached = _reached(program)
     for router in program.routers[:-1]:
         _require(router.number in reached, f"router {router.number} ({router.kind}, line {router.span.line}) is never reached")
     names = [one.name for one in program.routers if one.name]
     _require(len(names) == len(set(names)), "two routers have one name")
+    _require(all(name.isidentifier() for name in names), "a router's name is no name of a function")
+
+
+def _check_chain(program: Program, chain: Chain, known: set[str], where: str) -> None:
+    for index, step in enumerate(chain.steps):
+        if isinstance(step, HandlerUse):
+            _require(step.handler in known, f"{where}: handler {step.handler} is unknown")
+        else:
+            _require(0 <= step.router < len(program.routers), f"{where}: router {step.router} is unknown")
+            _require(index == len(chain.steps) - 1 and chain.join is None, f"{where}: a chain goes on behind a router")
+
+
+def _check_actions(program: Program, router: Router, arm: Arm) -> None:
+    """A way out of the flow pops its frame; any other drops the state of each loop that it leaves or enters, and of no other."""
+    last = program.last(arm.chain)
+    leaves = not isinstance(last, RouterUse) or program.routers[last.router].kind is RouterKind.END
+    inside = set[int]() if leaves or not isinstance(last, RouterUse) else set(program.routers[last.router].scopes)
+    changed = {one for one in inside ^ set(router.scopes) if program.has_state(one)}
+    if leaves or router.kind is RouterKind.START:
+        changed = set()
+    _require(arm.exits == (leaves and program.uses_state), f"router {router.number}, {arm.label}: the flow's frame is popped wrongly")
+    _require(set(arm.drops) == changed, f"router {router.number}, {arm.label}: the state of a loop is left behind or lost")
 
 
 def circle(program: Program) -> int | None:

@@ -5,15 +5,10 @@ import re
 from pathlib import Path
 
 import pytest
-from oracle import compiled
 
-from asya_flowc.diagnostics import Reporter
-from asya_flowc.lower import lower
-from asya_flowc.parse import parse
-from asya_flowc.pprint import print_flow, print_program
-from asya_flowc.scope import module_scope
-from asya_flowc.select import select_flow
-from asya_flowc.source import Source
+from asya_flowc import compile_source
+from asya_flowc.ir import Flow, Program
+from asya_flowc.ir_text import print_flow, print_routers
 
 CASES = sorted((Path(__file__).parent / "cases").glob("*.case"))
 
@@ -25,16 +20,14 @@ def sections(text: str) -> dict[str, str]:
 
 
 def made(flow: str) -> dict[str, str]:
-    source = Source.of(flow, "flow.py")
-    report = Reporter(source)
-    tree = parse(source, report)
-    assert tree is not None
-    scope = select_flow(tree, module_scope(tree), source, report, named=None)
-    assert scope is not None
-    done = compiled(flow)
+    forms: dict[str, Flow | Program] = {}
+    done = compile_source(flow, "flow.py", watch=forms.__setitem__)
+    assert not isinstance(done, list)
+    lowered = forms["lower"]
+    assert isinstance(lowered, Flow)
     python = done.artifacts["routers.py"]
     functions = python[python.index(f"def start_{done.flow}(") : python.index("_ASYA_STEPS")].rstrip() + "\n"
-    return {"flow": flow, "ir": print_flow(lower(scope, source)), "routers": print_program(done.program), "python": functions}
+    return {"flow": flow, "ir": print_flow(lowered), "routers": print_routers(done.program), "python": functions}
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)

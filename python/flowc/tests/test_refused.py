@@ -166,7 +166,7 @@ def test_diagnostic_prints_excerpt_caret_reason_and_replacement() -> None:
         '  2 |     p = clean(p["text"])\n'
         "    |               ^^^^^^^^^\n"
         "  why:   an actor receives the whole payload, never a part of it\n"
-        "  write: p = clean(p)   and read p['text'] in the handler"
+        '  write: p = clean(p)   and read p["text"] in the handler'
     )
 
 

@@ -3,7 +3,7 @@
 import ast
 
 from asya_flowc.check.calls import check_actor_call
-from asya_flowc.check.context import Context, Readable, quote
+from asya_flowc.check.context import Context, Readable
 from asya_flowc.check.expressions import check_expression
 from asya_flowc.forms import HandlerRef, is_actor_call, is_payload_place, is_replacement, resolve_callee, resolve_class
 from asya_flowc.scope import BUILTINS, is_library, names_bound_by_target
@@ -18,11 +18,13 @@ def check_assignment(context: Context, node: ast.Assign | ast.AnnAssign | ast.Au
         case ast.AugAssign(target=target, value=value):
             _check_augmented(context, node, target, value, readable)
         case ast.AnnAssign(value=None):
-            context.report.add("E305", node, f"'{quote(node)}' assigns nothing")
+            context.report.add("E305", node, f"'{context.quote(node)}' assigns nothing")
         case ast.AnnAssign(target=target, value=value):
             assert value is not None
             if is_actor_call(scope, value):
-                context.report.add("E203", node, f"'{quote(node)}' annotates the payload", write=f"{scope.param} = {quote(value)}")
+                context.report.add(
+                    "E203", node, f"'{context.quote(node)}' annotates the payload", write=f"{scope.param} = {context.quote(value)}"
+                )
             else:
                 _check_plain(context, node, [target], value, readable)
         case ast.Assign(targets=targets, value=value):
@@ -39,17 +41,17 @@ def _check_plain(context: Context, node: ast.stmt, targets: list[ast.expr], valu
         if name in scope.instances:
             return
         if isinstance(value, ast.Lambda):
-            context.report.add("E401", node, f"'{quote(node)}' defines a function")
+            context.report.add("E401", node, f"'{context.quote(node)}' defines a function")
             return
         if _is_load(context, value):
-            context.report.add("E208", value, f"'{quote(value)}' is no class; its result would be no instance")
+            context.report.add("E208", value, f"'{context.quote(value)}' is no class; its result would be no instance")
             return
     binds_payload = any(one.id == scope.param for target in targets for one in names_bound_by_target(target))
     if is_actor_call(scope, value) and not all(is_payload_place(scope, one) for one in targets):
-        context.report.add("E203", node, f"'{quote(node)}' binds the result of an actor call to more or other than '{scope.param}'")
+        context.report.add("E203", node, f"'{context.quote(node)}' binds the result of an actor call to more or other than '{scope.param}'")
         return
     if binds_payload:
-        context.report.add("E304", node, f"'{quote(node)}' binds the payload together with something else")
+        context.report.add("E304", node, f"'{context.quote(node)}' binds the payload together with something else")
         return
     check_stored(context, value, readable)
     for target in targets:
@@ -64,12 +66,12 @@ def check_bound_payload(context: Context, node: ast.stmt, value: ast.expr, reada
     elif isinstance(value, ast.Call):
         check_actor_call(context, value)
     elif isinstance(value, ast.Await):
-        context.report.add("E412", value, f"'{quote(value)}' awaits")
+        context.report.add("E412", value, f"'{context.quote(value)}' awaits")
     elif (call := _hidden_actor_call(context, value)) is not None:
-        context.report.add("E204", call, f"the handler '{quote(call.func)}' is called inside of an expression")
+        context.report.add("E204", call, f"the handler '{context.quote(call.func)}' is called inside of an expression")
     else:
         what = "returns" if code == "E306" else f"binds '{scope.param}' to"
-        context.report.add(code, value, f"the flow {what} '{quote(value)}', which is not the payload")
+        context.report.add(code, value, f"the flow {what} '{context.quote(value)}', which is not the payload")
 
 
 def _hidden_actor_call(context: Context, value: ast.expr) -> ast.Call | None:
@@ -79,14 +81,16 @@ def _hidden_actor_call(context: Context, value: ast.expr) -> ast.Call | None:
 def check_stored(context: Context, value: ast.expr, readable: Readable) -> None:
     """Check a value that goes into the payload or a local: no actor call, no fan-out, not the payload itself."""
     if isinstance(value, ast.Lambda):
-        context.report.add("E401", value, f"'{quote(value)}' is a function")
+        context.report.add("E401", value, f"'{context.quote(value)}' is a function")
         return
     fan_out = _fan_out(context, value)
     if fan_out is not None:
-        context.report.add("E411", value, f"'{quote(value)}' calls the handler '{quote(fan_out.func)}' for each part: a fan-out")
+        context.report.add(
+            "E411", value, f"'{context.quote(value)}' calls the handler '{context.quote(fan_out.func)}' for each part: a fan-out"
+        )
         return
     if isinstance(value, ast.List) and (mixed := next((one for one in value.elts if _is_slice(context, one)), None)) is not None:
-        context.report.add("E204", mixed, f"'{quote(mixed)}' calls a handler inside of an expression")
+        context.report.add("E204", mixed, f"'{context.quote(mixed)}' calls a handler inside of an expression")
         return
     for place in _places_of_itself(value):
         if isinstance(place, ast.Name) and place.id == context.scope.param:
@@ -173,7 +177,7 @@ def _check_target(context: Context, target: ast.expr, readable: Readable) -> Non
         case ast.Subscript() if is_payload_place(scope, target):
             _check_keys(context, target, readable)
         case _:
-            context.report.add("E301", target, f"'{quote(target)}' is outside of the payload", write=f'{scope.param}["key"] = …')
+            context.report.add("E301", target, f"'{context.quote(target)}' is outside of the payload", write=f'{scope.param}["key"] = …')
 
 
 def _check_keys(context: Context, target: ast.expr, readable: Readable) -> None:
@@ -187,10 +191,10 @@ def _check_augmented(context: Context, node: ast.AugAssign, target: ast.expr, va
     if isinstance(target, ast.Name):
         name = target.id
         if name == scope.param and not isinstance(node.op, ast.BitOr):
-            context.report.add("E301", node, f"'{quote(node)}' changes the payload as a whole", write=f'{name}["key"] = …')
+            context.report.add("E301", node, f"'{context.quote(node)}' changes the payload as a whole", write=f'{name}["key"] = …')
             return
         if is_actor_call(scope, value):
-            context.report.add("E203", node, f"'{quote(node)}' adds the result of an actor call to '{name}'")
+            context.report.add("E203", node, f"'{context.quote(node)}' adds the result of an actor call to '{name}'")
             return
         if name in scope.locals and name not in readable.bound:
             if name in scope.loop_names:

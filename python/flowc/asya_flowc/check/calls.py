@@ -2,7 +2,7 @@
 
 import ast
 
-from asya_flowc.check.context import Context, quote
+from asya_flowc.check.context import Context
 from asya_flowc.forms import ClassRef, RefusedCallee, resolve_callee
 
 __all__ = ["check_actor_call", "check_class"]
@@ -13,7 +13,7 @@ def check_actor_call(context: Context, call: ast.Call) -> None:
     node: ast.expr = call
     while True:
         if isinstance(node, ast.Await):
-            context.report.add("E412", node, f"'{quote(node)}' awaits")
+            context.report.add("E412", node, f"'{context.quote(node)}' awaits")
             node = node.value
         if not isinstance(node, ast.Call):
             return
@@ -24,8 +24,8 @@ def check_actor_call(context: Context, call: ast.Call) -> None:
             context.report.add(
                 "E201",
                 node,
-                f"the call of '{quote(node.func)}' has {what}",
-                write=f"p = {quote(node.func)}(p)".replace("p", context.scope.param, 1),
+                f"the call of '{context.quote(node.func)}' has {what}",
+                write=f"{context.scope.param} = {context.quote(node.func)}({context.scope.param})",
             )
             return
         argument = node.args[0]
@@ -37,8 +37,8 @@ def check_actor_call(context: Context, call: ast.Call) -> None:
         ):
             param = context.scope.param
             context.report.add(
-                "E202", argument, f"the argument of handler '{quote(node.func)}' is not the payload",
-                write=f"{param} = {quote(node.func)}({param})   and read {quote(argument)} in the handler",
+                "E202", argument, f"the argument of handler '{context.quote(node.func)}' is not the payload",
+                write=f"{param} = {context.quote(node.func)}({param})   and read {context.quote(argument)} in the handler",
             )  # fmt: skip
             return
         node = argument
@@ -56,7 +56,7 @@ def _check_callee(context: Context, call: ast.Call) -> bool:
     if isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Call):
         built = call.func.value
         if built.args or built.keywords:
-            context.report.add("E207", built, f"'{quote(built)}' gives arguments to the constructor")
+            context.report.add("E207", built, f"'{context.quote(built)}' gives arguments to the constructor")
             return False
         if callee.owner is not None:
             check_class(context, callee.owner, built)

@@ -2,12 +2,15 @@
 
 import ast
 from dataclasses import dataclass
+from typing import Final
 
 from asya_flowc.diagnostics import Reporter
 from asya_flowc.forms import FlowScope
 from asya_flowc.options import Options
 
-__all__ = ["Context", "Readable", "quote"]
+__all__ = ["Context", "Readable"]
+
+_MAX_QUOTE: Final = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +21,14 @@ class Context:
     report: Reporter
     options: Options
 
+    def quote(self, node: ast.expr | ast.stmt) -> str:
+        """The construct as a message quotes it: as written if it is one line, an expression of several lines as one; cut."""
+        text = self.report.source.segment(node)
+        if "\n" in text:
+            text = ast.unparse(node) if isinstance(node, ast.expr) else text
+            text = text.split("\n")[0].rstrip()
+        return text if len(text) <= _MAX_QUOTE else f"{text[: _MAX_QUOTE - 1]}…"
+
 
 @dataclass(slots=True, kw_only=True)
 class Readable:
@@ -25,9 +36,3 @@ class Readable:
 
     bound: set[str]
     loop_names: frozenset[str]
-
-
-def quote(node: ast.AST) -> str:
-    """The construct as a message quotes it: its first line, cut."""
-    text = ast.unparse(node).split("\n")[0]
-    return text if len(text) <= 60 else f"{text[:59]}…"

@@ -3,7 +3,7 @@
 import ast
 from typing import Final
 
-from asya_flowc.check.context import Context, Readable, quote
+from asya_flowc.check.context import Context, Readable
 from asya_flowc.forms import dotted, is_actor_call
 from asya_flowc.scope import BUILTINS, FORBIDDEN_BUILTINS, names_bound_by_target
 
@@ -31,13 +31,13 @@ class _Expression:
             case ast.Name(ctx=ast.Load()):
                 self.name(node, inner)
             case ast.Await():
-                self.context.report.add("E412", node, f"'{quote(node)}' awaits")
+                self.context.report.add("E412", node, f"'{self.context.quote(node)}' awaits")
             case ast.Yield() | ast.YieldFrom():
-                self.context.report.add("E401", node, f"'{quote(node)}' yields")
+                self.context.report.add("E401", node, f"'{self.context.quote(node)}' yields")
             case ast.NamedExpr():
                 self.walrus(node, inner)
             case ast.Call() if is_actor_call(self.scope, node, hidden=inner):
-                self.context.report.add("E204", node, f"the handler '{quote(node.func)}' is called inside of an expression")
+                self.context.report.add("E204", node, f"the handler '{self.context.quote(node.func)}' is called inside of an expression")
             case ast.Lambda(args=args, body=body):
                 for default in (*args.defaults, *(one for one in args.kw_defaults if one is not None)):
                     self.visit(default, inner)
@@ -62,22 +62,22 @@ class _Expression:
     def walrus(self, node: ast.NamedExpr, inner: frozenset[str]) -> None:
         name = node.target.id
         if is_actor_call(self.scope, node.value, hidden=inner):
-            self.context.report.add("E203", node, f"'{quote(node)}' binds the result of an actor call inside of an expression")
+            self.context.report.add("E203", node, f"'{self.context.quote(node)}' binds the result of an actor call inside of an expression")
             return
         self.visit(node.value, inner)
         if name == self.scope.param:
-            self.context.report.add("E301", node, f"'{quote(node)}' binds the payload inside of an expression")
+            self.context.report.add("E301", node, f"'{self.context.quote(node)}' binds the payload inside of an expression")
         elif name in self.scope.loop_names:
             self.context.report.add("E307", node, f"the loop variable '{name}' is assigned")
         else:
             self.readable.bound.add(name)
 
     def comprehension(
-        self, node: ast.AST, generators: list[ast.comprehension], results: tuple[ast.expr, ...], inner: frozenset[str]
+        self, node: ast.expr, generators: list[ast.comprehension], results: tuple[ast.expr, ...], inner: frozenset[str]
     ) -> None:
         for one in generators:
             if one.is_async:
-                self.context.report.add("E412", one.target, f"'{quote(node)}' is asynchronous")
+                self.context.report.add("E412", one.target, f"'{self.context.quote(node)}' is asynchronous")
             self.visit(one.iter, inner)
             inner = inner | {name.id for name in names_bound_by_target(one.target)}
             self.visit(one.target, inner)

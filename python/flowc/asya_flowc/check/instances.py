@@ -3,7 +3,7 @@
 import ast
 
 from asya_flowc.check.calls import check_class
-from asya_flowc.check.context import Context, quote
+from asya_flowc.check.context import Context
 
 __all__ = ["check_instances"]
 
@@ -21,7 +21,7 @@ def _check_bindings(context: Context) -> None:
             case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call() as call) if name in scope.instances:
                 owner = scope.instances[name]
                 if call.args or call.keywords:
-                    context.report.add("E207", call, f"'{quote(call)}' gives arguments to the constructor")
+                    context.report.add("E207", call, f"'{context.quote(call)}' gives arguments to the constructor")
                 if name in seen:
                     context.report.add("E209", node, f"the instance '{name}' is bound twice")
                 if name in scope.module.names:

@@ -2,7 +2,7 @@
 
 import ast
 
-from asya_flowc.check.context import Context, quote
+from asya_flowc.check.context import Context
 from asya_flowc.check.expressions import UNSTEADY_BUILTINS, UNSTEADY_METHODS, UNSTEADY_MODULES
 from asya_flowc.forms import MUTATING_METHODS, place_root_key
 
@@ -16,7 +16,7 @@ def check_end(context: Context, loop: ast.While) -> None:
     where = loop.test
     if isinstance(loop.test, ast.Constant):
         if loop.test.value:
-            context.report.add("E403", where, f"'while {quote(loop.test)}' has neither break nor return", write="break")
+            context.report.add("E403", where, f"'while {context.quote(loop.test)}' has neither break nor return", write="break")
         return
     if _is_unsteady(context, loop.test) or _mutates(context, loop.test):
         return
@@ -25,7 +25,7 @@ def check_end(context: Context, loop: ast.While) -> None:
         written = _keys_written(context, node)
         if written is None or (read is None and written) or (read is not None and written & read):
             return
-    context.report.add("E403", where, f"nothing in this loop changes what '{quote(loop.test)}' reads")
+    context.report.add("E403", where, f"nothing in this loop changes what '{context.quote(loop.test)}' reads")
 
 
 def _statements(block: list[ast.stmt]) -> list[ast.stmt]:

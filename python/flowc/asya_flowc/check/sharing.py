@@ -2,7 +2,7 @@
 
 import ast
 
-from asya_flowc.check.context import Context, quote
+from asya_flowc.check.context import Context
 from asya_flowc.forms import MUTATING_METHODS, is_payload_place, place_root_key
 
 __all__ = ["check_sharing"]
@@ -38,7 +38,7 @@ def check_sharing(context: Context) -> None:
     for statement, keys in shared:
         if keys & changed or (None in keys and changed) or (None in changed and keys):
             context.report.add(
-                "W311", statement, f"'{quote(statement)}' makes two names for one value, and the flow changes one of them in place"
+                "W311", statement, f"'{context.quote(statement)}' makes two names for one value, and the flow changes one of them in place"
             )
 
 

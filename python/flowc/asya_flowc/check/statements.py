@@ -8,7 +8,7 @@ import ast
 from typing import Final
 
 from asya_flowc.check.assignments import check_assignment, check_bound_payload, check_stored
-from asya_flowc.check.context import Context, Readable, quote
+from asya_flowc.check.context import Context, Readable
 from asya_flowc.check.expressions import check_expression
 from asya_flowc.check.loops import check_end
 from asya_flowc.forms import is_actor_call, is_nothing, is_payload_place, mutation_receiver, place_root_key
@@ -53,7 +53,7 @@ def check_block(context: Context, block: list[ast.stmt], *, loop_names: frozense
                 readable.bound.clear()
             case ast.Break() | ast.Continue():
                 if not in_loop:
-                    context.report.add("E402", node, f"'{quote(node)}' stands outside of a loop")
+                    context.report.add("E402", node, f"'{context.quote(node)}' stands outside of a loop")
                 readable.bound.clear()
             case ast.Return():
                 _check_return(context, node, readable)
@@ -66,7 +66,7 @@ def check_block(context: Context, block: list[ast.stmt], *, loop_names: frozense
                     if is_payload_place(context.scope, target):
                         _check_indices(context, target, readable)
                     else:
-                        context.report.add("E401", node, f"'{quote(node)}' deletes something outside of the payload")
+                        context.report.add("E401", node, f"'{context.quote(node)}' deletes something outside of the payload")
             case ast.Expr(value=value):
                 _check_bare(context, node, value, readable)
             case _:
@@ -84,7 +84,7 @@ def _refuse(context: Context, node: ast.stmt) -> None:
     line = node.lineno
     start = context.report.source.column(line, node.col_offset)
     end = len(context.report.source.line(line).rstrip()) + 1
-    context.report.add(code, Span(line, start, line, max(end, start + 1)), f"'{word}' cannot stand in a flow: {quote(node)}")
+    context.report.add(code, Span(line, start, line, max(end, start + 1)), f"'{word}' cannot stand in a flow: {context.quote(node)}")
 
 
 def _check_loop(context: Context, node: ast.While | ast.For, *, loop_names: frozenset[str], in_loop: bool) -> None:
@@ -94,7 +94,7 @@ def _check_loop(context: Context, node: ast.While | ast.For, *, loop_names: froz
         check_expression(context, node.iter, readable)
         names = {one.id for one in names_bound_by_target(node.target)}
         if any(isinstance(one, ast.Subscript | ast.Attribute) for one in ast.walk(node.target)):
-            context.report.add("E301", node.target, f"the loop's target '{quote(node.target)}' is no plain name")
+            context.report.add("E301", node.target, f"the loop's target '{context.quote(node.target)}' is no plain name")
         for name in sorted(names):
             if name in loop_names:
                 context.report.add("E307", node.target, f"the loop variable '{name}' of an outer loop is used again")
@@ -136,11 +136,16 @@ def _check_bare(context: Context, node: ast.Expr, value: ast.expr, readable: Rea
         return
     readable.bound.clear()
     if isinstance(value, ast.Yield | ast.YieldFrom):
-        add("E401", node, f"'{quote(value)}' yields")
+        add("E401", node, f"'{context.quote(value)}' yields")
     elif is_actor_call(scope, value):
         awaited = value.value if isinstance(value, ast.Await) else value
-        add("E203", node, f"the result of '{quote(value)}' is not bound to the payload", write=f"{scope.param} = {quote(awaited)}")
+        add(
+            "E203",
+            node,
+            f"the result of '{context.quote(value)}' is not bound to the payload",
+            write=f"{scope.param} = {context.quote(awaited)}",
+        )
     elif isinstance(value, ast.NamedExpr) and is_actor_call(scope, value.value):
-        add("E203", node, f"'{quote(value)}' binds the result of an actor call inside of an expression")
+        add("E203", node, f"'{context.quote(value)}' binds the result of an actor call inside of an expression")
     else:
-        add("E305", node, f"'{quote(value)}' has no effect on the payload")
+        add("E305", node, f"'{context.quote(value)}' has no effect on the payload")

@@ -1,6 +1,7 @@
 """The passes, in order. Each is a function of one value that returns a new one; the verifier runs after each.
 
-`PASSES` works on routers, after `drop_unreachable` (on statements) and `split_routers` (statements → routers).
+Statements: `drop_unreachable`. Statements → routers: `split_routers`, which also folds mutations into the router of an `if`.
+Routers: `ROUTER_PASSES`.
 """
 
 from collections.abc import Callable
@@ -16,8 +17,15 @@ from asya_flowc.passes.scope_actions import scope_actions
 from asya_flowc.passes.share_joins import share_joins
 from asya_flowc.passes.split_routers import split_routers
 
-__all__ = ["PASSES", "drop_unreachable", "split_routers"]
+__all__ = ["PASSES", "ROUTER_PASSES", "drop_unreachable", "split_routers"]
 
-Pass = Callable[[Program, Options, Reporter], Program]
+RouterPass = Callable[[Program, Options, Reporter], Program]
 
-PASSES: Final[tuple[Pass, ...]] = (scope_actions, name_routers, resolve_names, share_joins)
+ROUTER_PASSES: Final[dict[str, RouterPass]] = {
+    "scope_actions": scope_actions,
+    "name_routers": name_routers,
+    "resolve_names": resolve_names,
+    "share_joins": share_joins,
+}
+PASSES: Final = ("lower", "drop_unreachable", "split_routers", *ROUTER_PASSES)
+"""The names of all that makes or changes an intermediate form, in order: what `--print-after` takes."""
