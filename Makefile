@@ -7,10 +7,10 @@ MAKEFLAGS += --no-builtin-rules
 
 VENV := .venv/bin
 
-.PHONY: help setup demo fmt generate verify static unit services contract counts faults docs test check bench clean
+.PHONY: help setup demo fmt generate verify static unit services contract counts faults docs test images cluster-build cluster-up cluster-down test-cluster check bench clean
 
 help: ## Print what each target does
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
 
 setup: ## Make .venv and install the project with everything for development
 	@ci/setup.sh
@@ -50,6 +50,21 @@ docs: setup services ## Documentation checked against the code, and every exampl
 
 test: setup static verify services ## Everything that needs this machine alone
 	@ci/test.sh all
+
+images: ## Build the images of all components, from their Dockerfiles
+	@ci/images.sh build
+
+cluster-build: ## Build the test cluster's programs: Kubernetes, KEDA and tools, once about 20 minutes
+	@python3 ci/cluster/cluster.py build
+
+cluster-up: ## Start a real Kubernetes on this machine, with KEDA and RabbitMQ
+	@python3 ci/cluster/cluster.py up
+
+cluster-down: ## End it and remove its traces
+	@python3 ci/cluster/cluster.py down
+
+test-cluster: setup ## End-to-end stories on a real Kubernetes: builds, starts, tests and ends it
+	@ci/test-cluster.sh
 
 check: setup static unit ## Before each commit: static and unit
 

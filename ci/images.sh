@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Builds the images from the Dockerfiles that users would build, without a daemon and without a container registry.
 #
-#   ci/images.sh build [NAME…]   build what has changed; on stdout a line "IMAGE SIZE ARCHIVE" each  (default: all of the list below)
+#   ci/images.sh build [NAME…]   build what has changed; on stdout a line "IMAGE SIZE ARCHIVE" each  (default: all of our components)
 #   ci/images.sh base            build the stand-in for python:3.13-slim alone
-#   ci/images.sh list            the names
+#   ci/images.sh list            the names: our components, and what the end-to-end tests use as a user's images
 #
 # ASYA_CACHE   cache folder, default $HOME/.cache/asya: archives by content, pip's downloads, buildah's storage
 #
@@ -19,13 +19,15 @@ base_image=docker.io/library/python:3.13-slim
 base_packages=python3,python3-pip,ca-certificates,netbase,tzdata
 version=$(sed -nE 's/^version = "(.*)"$/\1/p' pyproject.toml)
 all=(runtime sidecar operator crew gateway)
+tests=(my-processor text-analysis-flow-routers)
+flow=examples/flows/compiled/text_analysis_flow
 
 say() { printf 'images: %s\n' "$*" >&2; }
 fail() { say "$*"; exit 1; }
 usage() { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
 
 # buildah with a storage of its own; "vfs" and "chroot" need neither a kernel module nor a user namespace.
-build_ah() { buildah --root "$cache/storage" --runroot "$cache/run" --storage-driver vfs "$@"; }
+build_ah() { CONTAINERS_REGISTRIES_CONF=$cache/registries.conf buildah --root "$cache/storage" --runroot "$cache/run" --storage-driver vfs "$@"; }
 
 install_tools() {
     local missing=() tool
@@ -75,18 +77,47 @@ ensure_base() {
     echo "$key" >"$cache/base.key"
 }
 
-# Where a name's Dockerfile is, what its image is called, and the images of ours that it is built upon.
-dockerfile() { case $1 in *) echo "python/$1/Dockerfile" ;; esac; }
-image_name() { case $1 in *) echo "docker.io/asya/$1:$version" ;; esac; }
+# What a name's image is called, where its Dockerfile is, and the folder in which it is built.
+image_name() {
+    case $1 in
+    my-processor) echo "docker.io/library/my-processor:v1" ;;
+    text-analysis-flow-routers) echo "registry.example.com/text-analysis-flow-routers:v1" ;;
+    *) echo "docker.io/asya/$1:$version" ;;
+    esac
+}
+dockerfile() {
+    case $1 in
+    my-processor | text-analysis-flow-routers) echo "tests/e2e/images/$1/Dockerfile" ;;
+    *) echo "python/$1/Dockerfile" ;;
+    esac
+}
+context() {
+    case $1 in
+    my-processor) echo "tests/e2e/images/$1" ;;
+    text-analysis-flow-routers) echo "$flow" ;;
+    *) echo . ;;
+    esac
+}
 
 # Everything that goes into an image: more than needed is harmless, less would keep a stale one.
+inputs() {
+    case $1 in
+    runtime) ;;
+    my-processor) cat tests/e2e/images/my-processor/*.py ;;
+    text-analysis-flow-routers) cat python/runtime/Dockerfile "$flow/routers.py" ;;
+    *)
+        cat .dockerignore pyproject.toml README.md LICENSE ci/constraints.txt
+        find python -type f ! -path '*/tests/*' ! -path '*/__pycache__/*' ! -name Dockerfile -print0 | LC_ALL=C sort -z | xargs -0 sha256sum
+        ;;
+    esac
+}
+
 content_key() {
-    local name=$1
     {
         base_key
         declare -f build_one
-        cat "$(dockerfile "$name")" .dockerignore
-        [ "$name" = runtime ] || { cat pyproject.toml README.md LICENSE ci/constraints.txt; find python -name '*.py' -path '*/asya_*' -o -path 'python/*/asya_*/*' -type f ! -name '*.pyc' | LC_ALL=C sort | xargs sha256sum; }
+        cat "$(dockerfile "$1")"
+        inputs "$1"
     } | sha256sum | cut -c1-16
 }
 
@@ -98,19 +129,21 @@ pip_configuration() {
         echo "[global]"
         echo "disable-pip-version-check = true"
         echo "root-user-action = ignore"
+        echo "cache-dir = /var/cache/pip"
         [ ! -f $certificates ] || echo "cert = $certificates"
         index=$(python3 -m pip config get global.index-url 2>/dev/null) && echo "index-url = $index"
     } >"$cache/pip.conf"
     [ ! -f $certificates ] || printf '%s\n' --volume "$certificates:$certificates:ro"
-    printf '%s\n' --volume "$cache/pip.conf:/etc/pip.conf:ro" --volume "$cache/pip:/root/.cache/pip"
+    printf '%s\n' --volume "$cache/pip.conf:/etc/pip.conf:ro" --volume "$cache/pip:/var/cache/pip"
 }
 
 build_one() {
     local name=$1 archive=$2 image file mounts
     image=$(image_name "$name")
     file=$(dockerfile "$name")
+    [ "$name" != text-analysis-flow-routers ] || build runtime >/dev/null
     mapfile -t mounts < <(pip_configuration)
-    build_ah build --quiet --isolation chroot --pull-never --layers=false --format docker "${mounts[@]}" --tag "$image" --file "$file" . >/dev/null
+    build_ah build --quiet --isolation chroot --pull-never --layers=false --format docker "${mounts[@]}" --tag "$image" --file "$file" "$(context "$name")" >/dev/null
     rm -f "$archive.draft"
     build_ah push --quiet "$image" "docker-archive:$archive.draft:$image"
     mv "$archive.draft" "$archive"
@@ -118,9 +151,6 @@ build_one() {
 
 build() {
     local name archive other began
-    mkdir -p "$cache/archives"
-    exec 9>"$cache/lock"
-    flock 9
     for name in "$@"; do
         archive=$cache/archives/$name-$(content_key "$name").tar
         if [ ! -f "$archive" ]; then
@@ -139,14 +169,17 @@ build() {
 main() {
     local verb=${1:-help}
     shift || true
+    mkdir -p "$cache/archives"
+    exec 9>"$cache/lock"
+    flock 9
+    echo 'unqualified-search-registries = ["docker.io"]' >"$cache/registries.conf"
     case $verb in
     build) build "${@:-${all[@]}}" ;;
     base)
-        mkdir -p "$cache"
         install_tools
         ensure_base
         ;;
-    list) printf '%s\n' "${all[@]}" ;;
+    list) printf '%s\n' "${all[@]}" "${tests[@]}" ;;
     help | -h | --help) usage ;;
     *) fail "There is no command '$verb'; expected build, base or list" ;;
     esac

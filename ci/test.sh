@@ -30,10 +30,10 @@ case $tier in
         branches
         echo "test: what crosses components; experiments that hurt their broker run beside the rest"
         log=$(mktemp); trap 'rm -f "$log"' EXIT
-        .venv/bin/pytest -q tests -m hurts_broker --durations=8 >"$log" 2>&1 &
+        .venv/bin/pytest -q tests --ignore=tests/e2e -m hurts_broker --durations=8 >"$log" 2>&1 &
         experiments=$!
         status=0
-        .venv/bin/pytest -q tests -m "not hurts_broker" --durations=8 || status=$?
+        .venv/bin/pytest -q tests --ignore=tests/e2e -m "not hurts_broker" --durations=8 || status=$?
         wait "$experiments" || status=$?
         cat "$log"
         exit "$status"
