@@ -170,8 +170,9 @@ class RuntimeClient:
         )
         self._sink(RuntimeReady(hello.concurrency))
 
-    def drain_received(self) -> None:
+    def drain_received(self, connection: "_Connection") -> None:
         """The runtime takes no new calls."""
+        connection.is_draining = True
         self.problem = "the runtime is draining"
         self._sink(DrainRequested(final=False))
 
@@ -197,7 +198,10 @@ class RuntimeClient:
             if is_refused:
                 self._log.error("runtime refused", reason=message)
             return
-        self._log.warning("runtime lost", code=code, reason=message, calls=open_calls)
+        if connection.is_draining and not open_calls:
+            self._log.info("runtime left", reason=message)
+        else:
+            self._log.warning("runtime lost", code=code, reason=message, calls=open_calls)
         if code == "runtime_crashed" and open_calls >= connection.concurrency:
             loop = asyncio.get_running_loop()
             self._lost = _Lost(message, loop.call_later(_EXIT_WAIT_SECONDS, self._tell_lost, message))
@@ -256,6 +260,7 @@ class _Connection(asyncio.Protocol):
         self.concurrency = 1
         self.calls: set[int] = set()
         self.is_ready = False
+        self.is_draining = False
         self.is_over = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -367,7 +372,7 @@ class _Connection(asyncio.Protocol):
     def _frame(self, frame: Frame) -> None:
         match frame.kind:
             case Kind.DRAIN if self.is_ready:
-                self._client.drain_received()
+                self._client.drain_received(self)
             case Kind.HELLO if not self.is_ready:
                 try:
                     hello = _decode_hello(frame.body)

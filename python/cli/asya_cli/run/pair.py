@@ -242,7 +242,7 @@ class Pair:
             self.is_ready = True
             self._flush_withheld()
             self._listener.ready(self.name)
-        if line["event"] == "runtime lost" and (self._is_stopping or self._restarting) and not line.get("calls"):
+        if line["event"] == "runtime left" and (self._is_stopping or self._restarting):
             return  # as it should be
         if line["event"] == "delivery":
             self._listener.hop(hop_of(line))

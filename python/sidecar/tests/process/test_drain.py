@@ -86,6 +86,7 @@ def test_a_draining_runtime_stops_consuming_before_sigterm_reaches_the_sidecar(m
 
     assert actor.runtime.exit_code() == 0
     actor.sidecar.event("drained")
+    assert actor.sidecar.event("runtime left")["level"] == "info"
     actor.start_runtime()
     mesh.send("a", envelope(1, "1"))
     assert mesh.receive("happy-end")["payload"] == 1
