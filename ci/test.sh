@@ -25,14 +25,14 @@ case $tier in
         ;;
     contract | counts | faults | docs) .venv/bin/pytest -q "tests/$tier" ;;
     all)
-        echo "test: beside the packages, with branch coverage of the pure modules"
-        .venv/bin/pytest -n 2 -q python "${coverage[@]}"
-        branches
-        echo "test: what crosses components; experiments that hurt their broker run beside the rest"
+        echo "test: experiments that hurt their broker begin; they mostly wait, and are printed at the end"
         log=$(mktemp); trap 'rm -f "$log"' EXIT
         .venv/bin/pytest -q tests --ignore=tests/e2e -m hurts_broker --durations=8 >"$log" 2>&1 &
         experiments=$!
         status=0
+        echo "test: beside the packages, with branch coverage of the pure modules"
+        { .venv/bin/pytest -n 2 -q python "${coverage[@]}" && branches; } || status=$?
+        echo "test: what crosses components"
         .venv/bin/pytest -q tests --ignore=tests/e2e -m "not hurts_broker" --durations=8 || status=$?
         wait "$experiments" || status=$?
         cat "$log"
