@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pytest_helm_charts.clusters import ExistingCluster
 
 from tests.e2e.broker import Broker
 from tests.e2e.helm import Helm
@@ -45,6 +46,18 @@ def kube(cluster_environment: dict[str, str]) -> Kube:
             pytest.fail(missing, pytrace=False)
         pytest.skip(missing)
     return kube
+
+
+@pytest.fixture(scope="session")
+def cluster(kube: Kube, cluster_environment: dict[str, str]) -> Iterator[ExistingCluster]:
+    """The same for pytest-helm-charts, with `kubectl` of the cluster's own version."""
+    path = os.environ["PATH"]
+    os.environ["PATH"] = cluster_environment["PATH"].split(":", 1)[0] + ":" + path
+    existing = ExistingCluster(kube.kubeconfig)
+    existing.create()
+    yield existing
+    existing.destroy()
+    os.environ["PATH"] = path
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,102 @@
+"""Releases come, change, go back and go, by pyhelm3 with each Helm; custom resources stay when the operator's release goes."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyhelm3
+import pytest
+from pytest_helm_charts.clusters import ExistingCluster
+from pytest_helm_charts.k8s.deployment import wait_for_deployments_to_run
+
+from tests.e2e.conftest import SYSTEM, install_operator
+from tests.e2e.helm import CHARTS, Helm
+from tests.e2e.kube import Kube
+from tests.e2e.stage import QUICK, Stage
+from tests.e2e.waiting import eventually
+
+pytestmark = pytest.mark.timeout(400)
+
+GREETING = "import os\n\ndef process(payload):\n    return {**payload, 'greeting': os.environ['GREETING']}\n"
+VALUES: dict[str, Any] = {**QUICK, "handler": "greet.process", "source": {"files": {"greet.py": GREETING}}}
+
+
+@pytest.mark.parametrize("helm", ["helm3", "helm4"], indirect=True)
+def test_actor_is_upgraded_rolled_back_upgraded_and_uninstalled_by_pyhelm3(crewed: Stage, cluster: ExistingCluster) -> None:
+    asyncio.run(_lives(crewed))
+    eventually("the actor is gone", lambda: crewed.kube.actor(crewed.namespace, "greet") is None)
+    eventually("its pods are gone", lambda: not crewed.kube.pods(crewed.namespace, "greet"))
+    assert crewed.queue("greet") in crewed.broker.queues(crewed.queue("greet")), "the queue is retained"
+
+
+async def _lives(stage: Stage) -> None:
+    client = pyhelm3.Client(executable=str(stage.helm.program), kubeconfig=Path(stage.kube.kubeconfig))
+    chart = await client.get_chart(str(CHARTS / "asya-actor"))
+
+    async def is_greeted(word: str) -> None:
+        (id_,) = await asyncio.to_thread(stage.publish, "greet", {"who": "you"})
+        stored = await asyncio.to_thread(stage.result, id_)
+        assert stored["payload"] == {"who": "you", "greeting": word}
+
+    async def change(word: str) -> pyhelm3.ReleaseRevision:
+        values = {**VALUES, "env": {"GREETING": word}}
+        revision = await client.install_or_upgrade_release("greet", chart, values, namespace=stage.namespace, wait=True)
+        await asyncio.to_thread(stage.await_condition, "greet", "Ready", "True")
+        await asyncio.to_thread(_await_template, stage, word)
+        return revision
+
+    first = await change("hello")
+    await is_greeted("hello")
+    await change("good day")
+    await is_greeted("good day")
+    await client._command.rollback("greet", first.revision, namespace=stage.namespace)  # the public call lacks it
+    await asyncio.to_thread(_await_template, stage, "hello")
+    await is_greeted("hello")
+    assert (await change("bye")).revision == first.revision + 3
+    await client.uninstall_release("greet", namespace=stage.namespace, wait=True)
+
+
+def _await_template(stage: Stage, word: str) -> None:
+    """Wait until the Deployment runs pods with this greeting only."""
+
+    def is_rolled_out() -> bool:
+        template = stage.kube.apps.read_namespaced_deployment("greet", stage.namespace).spec.template
+        running = {_greeting(pod.spec) for pod in stage.kube.pods(stage.namespace, "greet")}
+        return _greeting(template.spec) == word and running <= {word}
+
+    eventually(f"the pods greet with {word!r}", is_rolled_out)
+
+
+def _greeting(pod_spec: Any) -> str:
+    return next(each.value for container in pod_spec.containers for each in container.env or [] if each.name == "GREETING")
+
+
+def test_kubectl_prints_the_columns_of_the_documentation(crewed: Stage, cluster: ExistingCluster) -> None:
+    crewed.install_source("greet", "greet.process", GREETING)
+    crewed.await_condition("greet", "Ready", "True", "Napping")
+    printed = cluster.kubectl(f"get asya --namespace {crewed.namespace}", output_format="")
+    header, *rows = [line.split() for line in printed.splitlines()]
+    assert header == ["NAME", "READY", "STATUS", "REPLICAS", "QUEUED", "TRANSPORT", "AGE"]
+    assert [row[:4] for row in rows if row[0] == "greet"] == [["greet", "True", "Napping", "0"]]
+
+
+@pytest.mark.alone
+def test_operator_that_is_uninstalled_leaves_definition_and_actors_and_takes_them_up_again(
+    stages: Callable[[], Stage], kube: Kube, helms: dict[str, Helm], cluster: ExistingCluster
+) -> None:
+    stage = stages()
+    stage.install_crew()
+    stage.install_actor("greet", values={**VALUES, "env": {"GREETING": "hello"}})
+    helms["helm4"].run(SYSTEM, "uninstall", "asya-operator", "--wait")
+    assert kube.get("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/asyncactors.asya.sh") is not None
+    assert {each["metadata"]["name"] for each in kube.actors(stage.namespace)} == {"greet", "happy-end", "error-end"}
+
+    # Without an operator what runs goes on.
+    (id_,) = stage.publish("greet", {"who": "you"})
+    assert stage.result(id_)["payload"] == {"who": "you", "greeting": "hello"}
+
+    install_operator(kube, helms["helm4"])
+    wait_for_deployments_to_run(cluster.kube_client, ["asya-operator"], SYSTEM, timeout_sec=60)
+    stage.helm.upgrade(stage.namespace, "greet", "asya-actor", "--reuse-values", "--set", "env.GREETING=again")
+    _await_template(stage, "again")
