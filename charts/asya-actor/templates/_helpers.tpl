@@ -36,3 +36,9 @@
 {{- $user := include "asya-actor.strings" (list .Values.labels .) | fromYaml }}
 {{- toYaml (merge $fixed $user (dict "app.kubernetes.io/component" "actor" "app.kubernetes.io/part-of" "asya")) -}}
 {{- end }}
+
+{{- /* Pods that always run. */ -}}
+{{- define "asya-actor.floor" -}}
+{{- $scaling := .Values.scaling | default dict }}
+{{- if eq (toString $scaling.enabled) "false" }}{{ int64 ($scaling.replicas | default 0) }}{{ else }}{{ int64 $scaling.minReplicas }}{{ end }}
+{{- end }}

@@ -131,3 +131,30 @@ by construction; a map is walked in key order, and null removes its entry.
 {{- end }}
 {{- end }}
 {{- end }}
+
+{{- /* DURATION: whole milliseconds, as text */ -}}
+{{- define "asya-actor.milliseconds" -}}
+{{- $unit := index (dict "ms" 1 "s" 1000 "m" 60000 "h" 3600000) (regexFind "[a-z]+$" .) }}
+{{- mul (regexFind "^[0-9]+" . | int64) ($unit | default 0) -}}
+{{- end }}
+
+{{- /* PROBLEMS CONTEXT: stop with all of them at once; each is a line "- what; what to do instead" */ -}}
+{{- define "asya-actor.stop" -}}
+{{- $problems := index . 0 | trim }}{{ $context := index . 1 }}
+{{- if $problems }}{{ fail (printf "\n\n%s %s cannot be rendered:\n%s\n" $context.Chart.Name $context.Release.Name $problems) }}{{ end }}
+{{- end }}
+
+{{- /* WHERE ENV PATTERN CONTEXT: problems of a map of environment variables; PATTERN: names that may begin with ASYA_ */ -}}
+{{- define "asya-actor.envProblems" -}}
+{{- $where := index . 0 }}{{ $pattern := index . 2 }}
+{{- range $name, $value := (index . 1) | default dict }}
+{{- if and (hasPrefix "ASYA_" $name) (or (eq $name "ASYA_HANDLER_MODE") (not (regexMatch $pattern $name))) }}
+- {{ $where }}.{{ $name }} belongs to Asya; use handler, handlerMode, timeout or concurrency of the values instead
+{{- end }}
+{{- if not (or (kindIs "string" $value) (kindIs "bool" $value) (kindIs "map" $value) (kindIs "invalid" $value)) }}
+{{- if or (ge (float64 $value) 9007199254740992.0) (le (float64 $value) -9007199254740992.0) }}
+- {{ $where }}.{{ $name }} is a number of 2^53 or more, which Helm does not keep exactly; quote it
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}

@@ -332,12 +332,15 @@ def _integer(values: Mapping[str, str], name: str, lowest: int, highest: int) ->
 def unknown_settings(environ: Iterable[str]) -> list[str]:
     """One warning per ``ASYA_*`` variable that nobody reads, with the nearest name.
 
-    Left out: what routers read (``ASYA_HANDLER_<ACTOR>``, ``ASYA_FLOW_ACTOR``) and what Kubernetes injects for Services called ``asya-…``.
+    Left out: what routers read (``ASYA_HANDLER_<ACTOR>``, ``ASYA_FLOW_ACTOR``), what end actors read (``ASYA_CREW_*``, which they check
+    themselves), and what Kubernetes injects for Services called ``asya-…``.
     """
     known = [name for name, _, _ in SETTINGS]
     unknown = [name for name in sorted(environ) if name.startswith("ASYA_") and name not in known]
     unknown = [
-        name for name in unknown if not (name.startswith("ASYA_HANDLER_") or name == "ASYA_FLOW_ACTOR" or _is_service_variable(name))
+        name
+        for name in unknown
+        if not (name.startswith(("ASYA_HANDLER_", "ASYA_CREW_")) or name == "ASYA_FLOW_ACTOR" or _is_service_variable(name))
     ]
     if not unknown:
         return []
