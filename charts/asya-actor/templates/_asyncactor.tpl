@@ -13,7 +13,11 @@ it with values of their own: a dict of Values, Chart, Release, Capabilities, Tem
 {{- if not (kindIs "invalid" $entry) }}{{ $prewarm = append $prewarm (merge (dict "actor" $actor) $entry) }}{{ end }}
 {{- end }}
 {{- with $prewarm }}{{ $_ := set $scaling "prewarm" . }}{{ end }}
-{{- with include "asya-actor.named" (list $values.extraTriggers .) | fromYamlArray }}{{ $_ := set $scaling "extraTriggers" . }}{{ end }}
+{{- $triggers := include "asya-actor.named" (list $values.extraTriggers .) | fromYamlArray }}
+{{- range $trigger := $triggers }}
+{{- range $key, $value := $trigger.metadata }}{{ if not (kindIs "string" $value) }}{{ $_ := set $trigger.metadata $key (toJson $value) }}{{ end }}{{ end }}
+{{- end }}
+{{- with $triggers }}{{ $_ := set $scaling "extraTriggers" . }}{{ end }}
 {{- toYaml $scaling }}
 {{- end }}
 

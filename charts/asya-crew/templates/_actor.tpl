@@ -39,7 +39,12 @@
 {{- end }}
 
 {{- define "asya-crew.actor" -}}
+{{- include "asya-crew.beside" (append . "asya-actor.asyncactor") -}}
+{{- end }}
+
+{{- /* CONTEXT NAME HANDLER USER TEMPLATE: a template of asya-actor for this end actor */ -}}
+{{- define "asya-crew.beside" -}}
 {{- $context := index . 0 }}
 {{- $values := include "asya-crew.context" . | fromYaml }}
-{{- include "asya-actor.asyncactor" (dict "Values" $values "Chart" $context.Chart "Release" $context.Release "Capabilities" $context.Capabilities "Template" $context.Template) -}}
+{{- include (index . 4) (dict "Values" $values "Chart" $context.Chart "Release" $context.Release "Capabilities" $context.Capabilities "Template" $context.Template) -}}
 {{- end }}
