@@ -107,7 +107,7 @@ inputs() {
     text-analysis-flow-routers) cat python/runtime/Dockerfile "$flow/routers.py" ;;
     *)
         cat .dockerignore pyproject.toml README.md LICENSE ci/constraints.txt
-        find python -type f ! -path '*/tests/*' ! -path '*/__pycache__/*' ! -name Dockerfile -print0 | LC_ALL=C sort -z | xargs -0 sha256sum
+        find python/core "python/$1" -type f ! -path '*/tests/*' ! -path '*/__pycache__/*' ! -name Dockerfile -print0 | LC_ALL=C sort -z | xargs -0 sha256sum
         ;;
     esac
 }
