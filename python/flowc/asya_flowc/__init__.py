@@ -7,6 +7,7 @@ else: write done.artifacts
 
 from asya_flowc.codes import CODES
 from asya_flowc.diagnostics import Diagnostic, Severity, render
+from asya_flowc.ir import Flow, Program
 from asya_flowc.ir_text import print_form
 from asya_flowc.options import Image, Options
 from asya_flowc.parse import UnreadableSource, decode
@@ -19,8 +20,10 @@ __all__ = [
     "PASSES",
     "Compilation",
     "Diagnostic",
+    "Flow",
     "Image",
     "Options",
+    "Program",
     "RouterInfo",
     "Severity",
     "Source",

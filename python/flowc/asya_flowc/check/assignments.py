@@ -5,7 +5,7 @@ import ast
 from asya_flowc.check.calls import check_actor_call
 from asya_flowc.check.context import Context, Readable
 from asya_flowc.check.expressions import check_expression
-from asya_flowc.forms import HandlerRef, is_actor_call, is_payload_place, is_replacement, resolve_callee, resolve_class
+from asya_flowc.forms import HandlerRef, dotted, is_actor_call, is_payload_place, is_replacement, resolve_callee, resolve_class
 from asya_flowc.scope import BUILTINS, is_library, names_bound_by_target
 
 __all__ = ["check_assignment", "check_bound_payload", "check_stored"]
@@ -27,8 +27,8 @@ def check_assignment(context: Context, node: ast.Assign | ast.AnnAssign | ast.Au
                 )
             else:
                 _check_plain(context, node, [target], value, readable)
-        case ast.Assign(targets=targets, value=value):
-            _check_plain(context, node, targets, value, readable)
+        case _:
+            _check_plain(context, node, node.targets, node.value, readable)
 
 
 def _check_plain(context: Context, node: ast.stmt, targets: list[ast.expr], value: ast.expr, readable: Readable) -> None:
@@ -89,7 +89,7 @@ def check_stored(context: Context, value: ast.expr, readable: Readable) -> None:
             "E411", value, f"'{context.quote(value)}' calls the handler '{context.quote(fan_out.func)}' for each part: a fan-out"
         )
         return
-    if isinstance(value, ast.List) and (mixed := next((one for one in value.elts if _is_slice(context, one)), None)) is not None:
+    if isinstance(value, ast.List) and (mixed := next((one for one in value.elts if _slice(context, one) is not None), None)) is not None:
         context.report.add("E204", mixed, f"'{context.quote(mixed)}' calls a handler inside of an expression")
         return
     for place in _places_of_itself(value):
@@ -119,25 +119,29 @@ def _places_of_itself(value: ast.expr) -> list[ast.expr]:
     return found
 
 
-def _is_slice(context: Context, node: ast.expr) -> bool:
-    """``a(x)`` with `a` a handler by name, not the payload itself: an element of a fan-out."""
+def _slice(context: Context, node: ast.expr, *, hidden: frozenset[str] = frozenset()) -> ast.Call | None:
+    """``a(x)`` with `a` a handler by name: an element of a fan-out. `hidden` are names bound inside the expression."""
     if not isinstance(node, ast.Call) or len(node.args) != 1 or node.keywords:
-        return False
-    if isinstance(node.func, ast.Name) and node.func.id in BUILTINS and node.func.id not in context.scope.module.functions:
-        return False
-    return isinstance(resolve_callee(context.scope, node.func), HandlerRef)
+        return None
+    parts = dotted(node.func)
+    if parts is not None and parts[0] in hidden:
+        return None
+    return node if isinstance(resolve_callee(context.scope, node.func), HandlerRef) else None
 
 
 def _fan_out(context: Context, value: ast.expr) -> ast.Call | None:
+    """The first slice of a fan-out; None if `value` is none."""
     if isinstance(value, ast.Await):
         value = value.value
     match value:
         case ast.Call(func=ast.Attribute(value=ast.Name(id="asyncio"), attr="gather")):
             return value
-        case ast.List(elts=[_, *_] as elts) if all(_is_slice(context, one) for one in elts):
-            return elts[0] if isinstance(elts[0], ast.Call) else None
-        case ast.ListComp(elt=elt) if _is_slice(context, elt):
-            return elt if isinstance(elt, ast.Call) else None
+        case ast.List(elts=elts):
+            slices = [one for each in elts if (one := _slice(context, each)) is not None]
+            return slices[0] if slices and len(slices) == len(elts) else None
+        case ast.ListComp(elt=elt, generators=generators):
+            hidden = frozenset(name.id for one in generators for name in names_bound_by_target(one.target))
+            return _slice(context, elt, hidden=hidden)
         case _:
             return None
 

@@ -10,38 +10,31 @@ __all__ = ["check_actor_call", "check_class"]
 
 def check_actor_call(context: Context, call: ast.Call) -> None:
     """Check ``p = call``: each callee from the outermost inwards is a handler with the payload as its only argument."""
-    node: ast.expr = call
-    while True:
-        if isinstance(node, ast.Await):
-            context.report.add("E412", node, f"'{context.quote(node)}' awaits")
-            node = node.value
-        if not isinstance(node, ast.Call):
-            return
-        if not _check_callee(context, node):
-            return
+    node, param = call, context.scope.param
+    while _check_callee(context, node):
+        handler = context.quote(node.func)
         if len(node.args) != 1 or node.keywords or isinstance(node.args[0], ast.Starred):
             what = "no argument" if not node.args and not node.keywords else "not exactly one plain argument"
-            context.report.add(
-                "E201",
-                node,
-                f"the call of '{context.quote(node.func)}' has {what}",
-                write=f"{context.scope.param} = {context.quote(node.func)}({context.scope.param})",
-            )
+            context.report.add("E201", node, f"the call of '{handler}' has {what}", write=f"{param} = {handler}({param})")
             return
         argument = node.args[0]
-        if isinstance(argument, ast.Name) and argument.id == context.scope.param:
+        if isinstance(argument, ast.Name) and argument.id == param:
             return
-        inner = argument.value if isinstance(argument, ast.Await) else argument
-        if not isinstance(inner, ast.Call) or (
-            isinstance(refused := resolve_callee(context.scope, inner.func), RefusedCallee) and refused.code in ("E206", "E205")
-        ):
-            param = context.scope.param
-            context.report.add(
-                "E202", argument, f"the argument of handler '{context.quote(node.func)}' is not the payload",
-                write=f"{param} = {context.quote(node.func)}({param})   and read {context.quote(argument)} in the handler",
-            )  # fmt: skip
+        inner = argument
+        if isinstance(argument, ast.Await):
+            context.report.add("E412", argument, f"'{context.quote(argument)}' awaits")
+            inner = argument.value
+        if not isinstance(inner, ast.Call) or _is_no_handler(context, inner):
+            write = f"{param} = {handler}({param})   and read {context.quote(argument)} in the handler"
+            context.report.add("E202", argument, f"the argument of handler '{handler}' is not the payload", write=write)
             return
-        node = argument
+        node = inner
+
+
+def _is_no_handler(context: Context, call: ast.Call) -> bool:
+    """Whether ``h(call)`` was meant as a handler of a value: ``h(dict(p))``."""
+    refused = resolve_callee(context.scope, call.func)
+    return isinstance(refused, RefusedCallee) and refused.code in ("E205", "E206")
 
 
 def _check_callee(context: Context, call: ast.Call) -> bool:
@@ -58,8 +51,8 @@ def _check_callee(context: Context, call: ast.Call) -> bool:
         if built.args or built.keywords:
             context.report.add("E207", built, f"'{context.quote(built)}' gives arguments to the constructor")
             return False
-        if callee.owner is not None:
-            check_class(context, callee.owner, built)
+        assert callee.owner is not None  # a method of what was built
+        check_class(context, callee.owner, built)
     return True
 
 

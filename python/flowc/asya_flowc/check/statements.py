@@ -11,7 +11,7 @@ from asya_flowc.check.assignments import check_assignment, check_bound_payload, 
 from asya_flowc.check.context import Context, Readable
 from asya_flowc.check.expressions import check_expression
 from asya_flowc.check.loops import check_end
-from asya_flowc.forms import is_actor_call, is_nothing, is_payload_place, mutation_receiver, place_root_key
+from asya_flowc.forms import is_actor_call, is_nothing, is_payload_place, mutation_receiver
 from asya_flowc.scope import names_bound_by_target
 from asya_flowc.source import Span
 
@@ -126,13 +126,7 @@ def _check_bare(context: Context, node: ast.Expr, value: ast.expr, readable: Rea
     scope, add = context.scope, context.report.add
     receiver = mutation_receiver(scope, value)
     if receiver is not None and isinstance(value, ast.Call):
-        check_expression(context, receiver, readable)
-        given = [*value.args, *(one.value for one in value.keywords)]
-        for one in given:
-            stored = one.value if isinstance(one, ast.Starred) else one
-            if place_root_key(scope, receiver) == (None, 0) and isinstance(stored, ast.Name) and stored.id == scope.param:
-                continue  # p.update(p)
-            check_stored(context, stored, readable)
+        _check_mutating_call(context, value, receiver, readable)
         return
     readable.bound.clear()
     if isinstance(value, ast.Yield | ast.YieldFrom):
@@ -149,3 +143,15 @@ def _check_bare(context: Context, node: ast.Expr, value: ast.expr, readable: Rea
         add("E203", node, f"'{context.quote(value)}' binds the result of an actor call inside of an expression")
     else:
         add("E305", node, f"'{context.quote(value)}' has no effect on the payload")
+
+
+def _check_mutating_call(context: Context, call: ast.Call, receiver: ast.expr, readable: Readable) -> None:
+    """``p["l"].append(e)``: what is given is stored in the payload, but for ``p.update(p)``, which copies."""
+    check_expression(context, receiver, readable)
+    copies = isinstance(call.func, ast.Attribute) and call.func.attr == "update"
+    for one in call.args:
+        given = one.value if isinstance(one, ast.Starred) else one
+        check = check_expression if copies and isinstance(given, ast.Name) else check_stored
+        check(context, given, readable)
+    for keyword in call.keywords:
+        check_stored(context, keyword.value, readable)

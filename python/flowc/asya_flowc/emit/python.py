@@ -152,7 +152,7 @@ def _insertion(program: Program, router: Router, names: _BodyNames) -> list[str]
         case RouterKind.WHILE:
             bound = program.max_iterations
             test, first = router.expression, [f"_asya_turn({names.state}, {key!r}, {router.span.line}, {bound})"] if bound else []
-        case RouterKind.FOR:
+        case _:
             test = f"_asya_advance({names.state}, {key!r})"
             first = [f"{router.target} = _asya_item({names.state}, {key!r})"] if not router.target.isidentifier() else []
     lines = [f"{names.next} = []"]

@@ -6,7 +6,7 @@ from typing import Final
 
 __all__ = ["Yaml", "dump", "quoted"]
 
-Yaml = str | int | float | bool | None | list["Yaml"] | Mapping[str, "Yaml"]
+Yaml = str | int | float | bool | list["Yaml"] | Mapping[str, "Yaml"]
 
 _PLAIN_KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
 _NO_KEY: Final = frozenset(["y", "n", "yes", "no", "on", "off", "true", "false", "null"])
@@ -51,8 +51,6 @@ def dump(value: Mapping[str, Yaml], *, indent: int = 0) -> str:
 
 def _flow(value: Yaml) -> str:
     match value:
-        case None:
-            return "null"
         case bool():
             return "true" if value else "false"
         case int() | float():
