@@ -7,7 +7,7 @@ MAKEFLAGS += --no-builtin-rules
 
 VENV := .venv/bin
 
-.PHONY: help setup demo fmt generate verify static unit services contract counts faults docs test images cluster-build cluster-up cluster-down test-cluster check bench clean
+.PHONY: help setup demo fmt generate verify static unit services contract counts faults charts docs test images cluster-build cluster-up cluster-down test-cluster check bench clean
 
 help: ## Print what each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -44,6 +44,9 @@ counts: setup services ## Exact counts of what a delivery costs
 
 faults: setup services ## Simulation and fault experiments with real processes and a real broker
 	@ci/test.sh faults
+
+charts: setup ## Render every chart with both Helms and check what comes out
+	@ci/test.sh charts
 
 docs: setup services ## Documentation checked against the code, and every example run
 	@ci/test.sh docs

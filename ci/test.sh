@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs a tier of tests: unit | contract | counts | faults | docs | all. Services must be up (ci/services.sh start); CI set makes a missing
+# Runs a tier of tests: unit | contract | counts | faults | charts | docs | all. Services must be up (ci/services.sh start); CI set makes a missing
 # one a failure. Each pytest run closes with its own count.
 set -Eeuo pipefail
 cd "$(dirname "$0")/.."
@@ -23,8 +23,13 @@ case $tier in
         .venv/bin/pytest -n 2 -q python "${coverage[@]}"
         branches
         ;;
+    charts)
+        ci/helm.sh >/dev/null
+        .venv/bin/pytest -n 2 -q tests/charts
+        ;;
     contract | counts | faults | docs) .venv/bin/pytest -q "tests/$tier" ;;
     all)
+        ci/helm.sh >/dev/null || [ -z "${CI:-}" ] # both Helms for tests/charts; on a laptop without npm or Go those are skipped
         echo "test: experiments that hurt their broker begin; they mostly wait, and are printed at the end"
         log=$(mktemp); trap 'rm -f "$log"' EXIT
         .venv/bin/pytest -q tests --ignore=tests/e2e -m hurts_broker --durations=8 >"$log" 2>&1 &
@@ -38,5 +43,5 @@ case $tier in
         cat "$log"
         exit "$status"
         ;;
-    *) echo "test: unknown tier '$tier'; expected unit, contract, counts, faults, docs or all" >&2; exit 2 ;;
+    *) echo "test: unknown tier '$tier'; expected unit, contract, counts, faults, charts, docs or all" >&2; exit 2 ;;
 esac

@@ -1,0 +1,176 @@
+"""Renders a chart with one of both Helms: `render(chart, values, ...)` gives its objects, each with the template that made it.
+
+Called by the tests of this folder. Results are cached by the content of everything that goes in, so that tests ask as often as they like.
+The binaries are those of ci/helm.sh.
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+CHARTS = ROOT / "charts"
+ENGINES = ("helm3", "helm4")
+KUBE = "1.34.0"
+"""Helm 3.10 believes in Kubernetes 1.25 and would refuse the charts."""
+
+MINIMAL: Mapping[str, Mapping[str, Any]] = {
+    "asya-actor": {"image": {"repository": "my-processor", "tag": "v1"}, "handler": "text_processor.process"},
+    "asya-operator": {"transports": {"rabbitmq": {"host": "rabbitmq.mq.svc", "managementUrl": "http://rabbitmq.mq.svc:15672"}}},
+    "asya-crew": {"storage": {"s3": {"bucket": "asya-results"}}},
+}
+"""The least that each chart wants."""
+RELEASES = {"asya-actor": "text-processor", "asya-operator": "asya-operator", "asya-crew": "asya-crew"}
+MONITORING = ("monitoring.coreos.com/v1",)
+
+
+class Refused(Exception):
+    """Helm said no; the text is its message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """What one call gave.
+
+    Attributes:
+        text: Helm's output to the byte.
+        objects: its YAML documents, in order.
+        sources: the template of each, such as ``asya-actor/templates/pdb.yaml``.
+    """
+
+    text: str
+    objects: tuple[dict[str, Any], ...]
+    sources: tuple[str, ...]
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        """The objects of this kind."""
+        return [found for found in self.objects if found["kind"] == kind]
+
+    def one(self, kind: str, name: str | None = None) -> dict[str, Any]:
+        """The only object of this kind (and name)."""
+        found = [item for item in self.of(kind) if name in (None, item["metadata"]["name"])]
+        assert len(found) == 1, f"{len(found)} {kind} {name or ''} in {[item['kind'] for item in self.objects]}"
+        return found[0]
+
+
+def folder() -> Path | None:
+    """Where ci/helm.sh puts its binaries; None if it has not run for the present inputs."""
+    module = ROOT / "ci" / "cluster" / "go" / "tools"
+    inputs = [ROOT / "ci" / "helm.sh", module / "go.mod", module / "go.sum"]
+    key = hashlib.sha256(b"".join(path.read_bytes() for path in inputs)).hexdigest()[:16]
+    found = Path(os.environ.get("ASYA_CACHE") or Path.home() / ".cache" / "asya") / "tools" / f"helm-{key}"
+    return found if found.is_dir() else None
+
+
+def helm(engine: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run one of both Helms. Raises Refused."""
+    tools = folder()
+    assert tools is not None, "run ci/helm.sh"
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(_home()), "KUBECONFIG": "/nonexistent"}
+    done = subprocess.run([tools / engine, *arguments], capture_output=True, text=True, env=environment, cwd=ROOT, check=False)
+    if check and done.returncode:
+        raise Refused("\n".join(line for line in done.stderr.splitlines() if "symbolic link" not in line))
+    return done
+
+
+def render(
+    chart: str | Path,
+    values: Mapping[str, Any] | Sequence[Path | Mapping[str, Any]] = (),
+    *,
+    engine: str = "helm4",
+    release: str | None = None,
+    namespace: str = "demo",
+    apis: Sequence[str] = (),
+    options: Sequence[str] = (),
+) -> Rendered:
+    """What ``helm template`` makes of `chart`.
+
+    Args:
+        chart: a name below charts/, or a folder.
+        values: one mapping, or files and mappings, a later one over an earlier one.
+        engine: ``helm3`` or ``helm4``.
+        release: its name; default: that of the documentation.
+        apis: what the cluster knows beside Kubernetes' own.
+        options: more arguments, such as ``--set``.
+
+    Raises Refused with Helm's message.
+    """
+    path = Path(chart) if isinstance(chart, Path) else CHARTS / chart
+    layers = [values] if isinstance(values, Mapping) else list(values)
+    texts = tuple(layer.read_text(encoding="utf-8") if isinstance(layer, Path) else json.dumps(layer) for layer in layers)
+    name = release or RELEASES.get(path.name, "release")
+    return _render(path, content_hash(path), texts, engine, name, namespace, tuple(apis), tuple(options))
+
+
+@cache
+def _render(
+    path: Path, _content: str, texts: tuple[str, ...], engine: str, release: str, namespace: str, apis: tuple[str, ...], options: tuple[str, ...]
+) -> Rendered:
+    with tempfile.TemporaryDirectory() as scratch:
+        arguments = ["template", release, str(path), "--namespace", namespace, "--kube-version", KUBE]
+        for number, text in enumerate(texts):
+            file = Path(scratch) / f"{number}.yaml"
+            file.write_text(text, encoding="utf-8")
+            arguments += ["--values", str(file)]
+        for api in apis:
+            arguments += ["--api-versions", api]
+        text = helm(engine, *arguments, *options).stdout
+    return parse(text)
+
+
+def parse(text: str) -> Rendered:
+    """The objects of Helm's output."""
+    objects, sources = [], []
+    for part in text.split("---\n# Source: ")[1:]:
+        source, _, body = part.partition("\n")
+        for document in yaml.load_all(body, Loader=yaml.CSafeLoader):
+            if document is not None:
+                objects.append(document)
+                sources.append(source)
+    return Rendered(text, tuple(objects), tuple(sources))
+
+
+@cache
+def content_hash(path: Path) -> str:
+    """Of all files of a chart and of what it links to; charts do not change while tests run."""
+    digest = hashlib.sha256()
+    for directory, folders, files in os.walk(path, followlinks=True):
+        folders.sort()
+        for file in sorted(files):
+            digest.update(file.encode() + (Path(directory) / file).read_bytes())
+    return digest.hexdigest()
+
+
+def ci_files(chart: str) -> list[Path]:
+    """The chart's supported set-ups."""
+    return sorted((CHARTS / chart / "ci").glob("*-values.yaml"))
+
+
+def containers(pod_spec: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """All containers of a pod, init containers first."""
+    yield from pod_spec.get("initContainers", [])
+    yield from pod_spec["containers"]
+
+
+def pod_specs(rendered: Rendered) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Pods of our own (not those that the operator makes): where, spec."""
+    for item in rendered.objects:
+        where = f"{item['kind']}/{item['metadata']['name']}"
+        if item["kind"] == "Pod":
+            yield where, item["spec"]
+        elif item["kind"] in ("Deployment", "StatefulSet"):
+            yield where, item["spec"]["template"]["spec"]
+
+
+@cache
+def _home() -> str:
+    return tempfile.mkdtemp(prefix="asya-helm-")
