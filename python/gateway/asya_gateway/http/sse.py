@@ -1,0 +1,71 @@
+"""One envelope's events as server-sent events: status, progress, final; numbered, so that a cut stream goes on where it was.
+
+Called by `rest`. Events are read from the store, so a slow reader costs no memory; when it is far behind, only the newest progress is sent.
+"""
+
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Final
+
+from starlette.responses import StreamingResponse
+
+from asya_core.wire.errors import AsyaError
+from asya_gateway.access import Principal
+from asya_gateway.http.errors import encode
+from asya_gateway.service import Service
+from asya_gateway.status import FINAL, Status
+from asya_gateway.store.base import Row
+from asya_gateway.views import event_view, view
+
+__all__ = ["SSE_HEADERS", "stream_response"]
+
+SSE_HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+_RETRY_MS: Final = 2_000
+_COLLAPSE: Final = 256
+"""More events than this at once: progress among them is shown by its newest."""
+_KINDS: Final = ("status", "progress", "final")
+
+
+def stream_response(
+    service: Service, principal: Principal, envelope_id: str, after: int, *, slot: Any, wall: Callable[[], float] = time.time
+) -> StreamingResponse:
+    """The stream from event `after` + 1 on; `slot` is a context that is held while it is open."""
+    body = _stream(service, principal, envelope_id, after, slot, wall)
+    return StreamingResponse(body, media_type="text/event-stream", headers=SSE_HEADERS)
+
+
+async def _stream(
+    service: Service, principal: Principal, envelope_id: str, after: int, slot: Any, wall: Callable[[], float]
+) -> AsyncIterator[bytes]:
+    try:
+        yield f"retry: {_RETRY_MS}\n\n".encode()
+        async for row, events in service.follow(principal, envelope_id, after):
+            if principal.expires_at is not None and wall() >= principal.expires_at:
+                return
+            if not events:
+                yield b": still here\n\n"
+                continue
+            is_final = Status(row["status"]) in FINAL
+            for event in _shown(events):
+                yield frame(event, row if event["kind"] == "final" and is_final else None)
+                if event["kind"] == "final":
+                    return
+    except AsyaError:
+        return  # the client comes back and is told then
+    finally:
+        slot.__exit__(None, None, None)
+
+
+def frame(event: Row, final_row: Row | None) -> bytes:
+    """One event; the final one carries the whole view."""
+    data = view(final_row) if final_row is not None else event_view(event)
+    kind: str = event["kind"]
+    return b"event: " + kind.encode() + b"\nid: " + str(event["seq"]).encode() + b"\ndata: " + encode(data) + b"\n\n"
+
+
+def _shown(events: list[Row]) -> list[Row]:
+    shown = [event for event in events if event["kind"] in _KINDS]
+    if len(shown) <= _COLLAPSE:
+        return shown
+    newest = max((event["seq"] for event in shown if event["kind"] == "progress"), default=0)
+    return [event for event in shown if event["kind"] != "progress" or event["seq"] == newest]

@@ -1,0 +1,359 @@
+"""What the gateway does: call a tool, look at an envelope, cancel it, take the mesh's reports. Knows its ports, neither HTTP nor SQL.
+
+Called by the HTTP edges. A call is a row first, then an answer, then a publish.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from asya_core.ops.clock import Clock
+from asya_core.ops.logs import Log
+from asya_core.wire.errors import Refused, RemoteFault, Unavailable
+from asya_gateway.access import Principal, Role
+from asya_gateway.publisher import LEASE_MS, Publisher
+from asya_gateway.reload import Tools
+from asya_gateway.schema import Problem
+from asya_gateway.status import FINAL, Status
+from asya_gateway.store.base import Row, Store, Tx
+from asya_gateway.store.envelopes import Finished, NewEnvelope, Outcome, Progress, create, finish, record_final, record_progress
+from asya_gateway.streams import Streams
+from asya_gateway.tools import Tool
+from asya_gateway.ulid import new_ulid
+from asya_gateway.views import time_text
+
+__all__ = ["ArgumentsRefused", "Listing", "Measures", "Service"]
+
+_MAX_CANCELLED: Final = 1_000
+_MAX_EVENTS: Final = 500
+_BEAT_SECONDS: Final = 10.0
+"""How often one who waits is told that the envelope still runs."""
+
+
+class ArgumentsRefused(RemoteFault):
+    """The arguments are not what the tool's schema wants.
+
+    Args:
+        tool: its name.
+        problems: what is wrong, at most 20.
+    """
+
+    def __init__(self, tool: str, problems: Sequence[Problem]) -> None:
+        first = problems[0]
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        where = first.pointer or "arguments"
+        super().__init__("bad_arguments", f"Arguments of {tool} are refused: {where} {first.message}{more}", "see the tool's inputSchema")
+        self.tool = tool
+        self.problems = tuple(problems)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """What of the envelopes is asked for; None is no filter. Times in milliseconds."""
+
+    status: str | None = None
+    tool: str | None = None
+    flow: str | None = None
+    actor: str | None = None
+    parent: str | None = None
+    code: str | None = None
+    since: int | None = None
+    until: int | None = None
+    before: tuple[int, str] | None = None
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measures:
+    """Where the service counts; `app` connects it to the metrics.
+
+    Attributes:
+        called: tool.
+        ended: status, seconds from creation.
+        reports: count of progress reports.
+        late: a final report that did not count.
+    """
+
+    called: Callable[[str], None] = lambda tool: None
+    ended: Callable[[str, float], None] = lambda status, seconds: None
+    reports: Callable[[int], None] = lambda count: None
+    late: Callable[[], None] = lambda: None
+
+
+_NOT_COUNTED: Final = Measures()
+
+
+class Service:
+    """See the module's text.
+
+    Args:
+        store: the rows.
+        tools: the tools as they are now.
+        publisher: the outbox.
+        streams: who waits.
+        clock: for times and ids.
+        log: audit lines.
+        measures: where to count.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        tools: Tools,
+        publisher: Publisher,
+        streams: Streams,
+        clock: Clock,
+        log: Log,
+        measures: Measures = _NOT_COUNTED,
+    ) -> None:
+        self._store = store
+        self._tools = tools
+        self._publisher = publisher
+        self._streams = streams
+        self._clock = clock
+        self._log = log
+        self._measures = measures
+
+    # ------------------------------------------------------------------------------------------------------------------ tools
+
+    def visible_tools(self, principal: Principal) -> list[Tool]:
+        """The tools that `principal` may call, by name."""
+        return [tool for tool in self._tools.registry.tools.values() if principal.may_call(tool.name, tool.allow)]
+
+    def tool(self, principal: Principal, name: str) -> Tool:
+        """The tool. Raises Refused ``no_such_tool`` if there is none or `principal` may not call it."""
+        tool = self._tools.registry.tools.get(name)
+        if tool is None or not principal.may_call(name, tool.allow):
+            from difflib import get_close_matches
+
+            names = [each.name for each in self.visible_tools(principal)]
+            close = get_close_matches(name, names, n=1, cutoff=0.6)
+            hint = f"did you mean {close[0]}?" if close else f"tools are: {', '.join(names[:20]) or 'none'}"
+            raise Refused("no_such_tool", f"Tool {name[:128]!r} does not exist", hint)
+        return tool
+
+    @property
+    def tools_state(self) -> Tools:
+        """The tools, and why their files are not in force."""
+        return self._tools
+
+    # ------------------------------------------------------------------------------------------------------------------- call
+
+    async def call(
+        self,
+        principal: Principal,
+        name: str,
+        arguments: Any,
+        *,
+        idempotency_key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[Row, Tool, bool]:
+        """Make an envelope; gives its row, the tool and whether it is new. It is durable, and on its way, when this returns.
+
+        Args:
+            principal: the caller, who will own it.
+            name: the tool's.
+            arguments: a JSON value.
+            idempotency_key: the same key, tool and arguments give the first envelope again.
+            headers: of the envelope, beside the tool's: tracing only.
+
+        Raises Refused ``no_such_tool``, ``idempotency_conflict``; ArgumentsRefused; RemoteFault ``payload_too_large``;
+        Unavailable ``store``, ``outbox_full``. In all cases nothing was made.
+        """
+        tool = self.tool(principal, name)
+        problems = tool.input.problems(arguments)
+        if problems:
+            raise ArgumentsRefused(name, problems)
+        if self._publisher.is_full:
+            raise Unavailable("outbox_full", "Too many envelopes wait for the broker", "try again", retry_after_seconds=10.0)
+        now = int(self._clock.wall() * 1000)
+        new = self._envelope(principal, tool, {**tool.defaults, **arguments}, idempotency_key, dict(headers or {}), now)
+        row, is_new = await self._store.write(lambda tx: create(tx, new))
+        if not is_new:
+            if row["request_hash"] != new.request_hash:
+                raise Refused("idempotency_conflict", "Idempotency key was used with other arguments", "use another key for another call")
+            return row, tool, False
+        self._publisher.hurry(row)
+        self._measures.called(name)
+        self._log.info("audit", action="create", principal=principal.name, envelope_id=row["id"], tool=name, outcome="accepted")
+        return row, tool, True
+
+    def _envelope(
+        self, principal: Principal, tool: Tool, payload: Mapping[str, Any], key: str | None, headers: dict[str, str], now: int
+    ) -> NewEnvelope:
+        envelope_id = new_ulid(now, os.urandom(10))
+        deadline_at = now + int(tool.timeout_seconds * 1000)
+        payload_text = _json(payload)
+        envelope = {
+            "id": envelope_id,
+            "route": {"actors": list(tool.route), "current": 0},
+            "headers": {**tool.headers, **headers},
+            "deadline": time_text(deadline_at),
+            "payload": payload,
+        }
+        message = _json(envelope)
+        if len(message.encode()) > self._publisher.max_message_bytes:
+            raise RemoteFault(
+                "payload_too_large", f"Arguments are over {self._publisher.max_message_bytes} bytes", "send a reference instead"
+            )
+        return NewEnvelope(
+            id=envelope_id,
+            tool=tool.name,
+            flow=tool.flow,
+            owner=principal.name,
+            route=tool.route,
+            message=message,
+            now=now,
+            lease_until=now + LEASE_MS,
+            deadline_at=deadline_at,
+            idempotency_key=key,
+            request_hash=hashlib.sha256(payload_text.encode()).hexdigest() if key is not None else None,
+        )
+
+    # ------------------------------------------------------------------------------------------------------------------- look
+
+    async def envelope(self, principal: Principal, envelope_id: str) -> Row:
+        """The row. Raises Refused ``no_such_envelope``, the same for an absent and for somebody else's."""
+        row = await self._store.read(lambda tx: tx.one("find_envelope", id=envelope_id))
+        if row is None or not principal.may_see(row["owner"]):
+            raise _no_envelope()
+        return row
+
+    async def events(self, principal: Principal, envelope_id: str, after: int = 0) -> list[Row]:
+        """Events with a number over `after`, at most 500, in order. Raises Refused ``no_such_envelope``."""
+        _, events = await self._row_and_events(principal, envelope_id, after)
+        return events
+
+    async def listing(self, principal: Principal, wanted: Listing) -> list[Row]:
+        """Envelopes, newest first: one's own, or all with role read."""
+        owner = None if principal.may(Role.READ) else principal.name
+        before_at, before_id = wanted.before or (None, None)
+        return await self._store.read(
+            lambda tx: tx.all(
+                "list_envelopes",
+                owner=owner,
+                status=wanted.status,
+                tool=wanted.tool,
+                flow=wanted.flow,
+                actor=wanted.actor,
+                parent=wanted.parent,
+                code=wanted.code,
+                since=wanted.since,
+                until=wanted.until,
+                before_at=before_at,
+                before_id=before_id,
+                limit=wanted.limit,
+            )
+        )
+
+    async def follow(self, principal: Principal, envelope_id: str, after: int = 0) -> AsyncIterator[tuple[Row, list[Row]]]:
+        """The envelope and its new events, again and again, up to and with its end; no events means: nothing new for 10 s.
+
+        Ends early when the process drains. Raises Refused ``no_such_envelope``, Unavailable.
+        """
+        with self._streams.subscribed(envelope_id) as subscription:
+            while True:
+                row, events = await self._row_and_events(principal, envelope_id, after)
+                if events:
+                    after = events[-1]["seq"]
+                    yield row, events
+                if Status(row["status"]) in FINAL and after >= row["seq"]:
+                    return
+                if len(events) == _MAX_EVENTS:
+                    continue
+                if self._streams.is_draining:
+                    return
+                if not await subscription.wait(_BEAT_SECONDS):
+                    yield row, []
+
+    async def _row_and_events(self, principal: Principal, envelope_id: str, after: int) -> tuple[Row, list[Row]]:
+        def work(tx: Tx) -> tuple[Row | None, list[Row]]:
+            row = tx.one("find_envelope", id=envelope_id)
+            return row, tx.all("read_events", id=envelope_id, after=after, limit=_MAX_EVENTS) if row else []
+
+        row, events = await self._store.read(work)
+        if row is None or not principal.may_see(row["owner"]):
+            raise _no_envelope()
+        return row, events
+
+    # ----------------------------------------------------------------------------------------------------------------- cancel
+
+    async def cancel(self, principal: Principal, envelope_id: str, *, reason: str = "cancelled by its caller") -> Row:
+        """Give an envelope up; gives its row, whatever its status then is. Certain in the store, best effort in the mesh.
+
+        Raises Refused ``no_such_envelope``.
+        """
+        now = int(self._clock.wall() * 1000)
+        error: dict[str, Any] = {"code": "cancelled", "type": None, "mro": [], "message": f"The envelope was {reason}"}
+
+        def work(tx: Tx) -> tuple[Row | None, bool]:
+            row = tx.one("find_envelope", id=envelope_id)
+            if row is None or not principal.may_change(row["owner"]):
+                return None, False
+            done = finish(tx, Finished(id=envelope_id, status=Status.CANCELLED, error=error), now)
+            return tx.one("find_envelope", id=envelope_id), done is not None
+
+        row, was_open = await self._store.write(work)
+        if row is None:
+            raise _no_envelope()
+        if was_open:
+            self._streams.notify([envelope_id])
+            self._measures.ended(Status.CANCELLED, (now - row["created_at"]) / 1000)
+        outcome = "cancelled" if was_open else row["status"]
+        self._log.info("audit", action="cancel", principal=principal.name, envelope_id=envelope_id, outcome=outcome)
+        return row
+
+    # ---------------------------------------------------------------------------------------------------------------- reports
+
+    async def progress(self, reports: Sequence[Progress], cursor: int | None) -> tuple[list[str], int]:
+        """Take progress; gives ids cancelled since `cursor`, and the next cursor. Raises Unavailable."""
+        now = int(self._clock.wall() * 1000)
+
+        def work(tx: Tx) -> tuple[list[str], list[Row], int]:
+            changed = record_progress(tx, reports, now)
+            newest = tx.one("cancel_number")
+            assert newest is not None
+            since = max(0, newest["value"] - _MAX_CANCELLED) if cursor is None else cursor
+            cancelled = tx.all("cancelled_since", cursor=since, limit=_MAX_CANCELLED) if newest["value"] > since else []
+            return changed, cancelled, newest["value"]
+
+        changed, cancelled, newest = await self._store.write(work)
+        self._streams.notify(changed)
+        self._measures.reports(len(reports))
+        if len(cancelled) == _MAX_CANCELLED:
+            newest = cancelled[-1]["cancel_no"]
+        return [row["id"] for row in cancelled], newest
+
+    async def final(self, final: Finished) -> Outcome:
+        """Take a final report. Raises Unavailable."""
+        now = int(self._clock.wall() * 1000)
+        outcome = await self._store.write(lambda tx: record_final(tx, final, now))
+        self._streams.notify(outcome.changed)
+        if not outcome.recorded:
+            self._measures.late()
+        for status, seconds, _ in outcome.finished:
+            self._measures.ended(status, seconds)
+        return outcome
+
+    async def check(self) -> None:
+        """Raise Unavailable if the store does not answer."""
+        await self._store.read(lambda tx: tx.one("ping"))
+
+    async def outbox(self) -> tuple[int, float]:
+        """Envelopes that wait for the broker, and the age of the oldest in seconds."""
+        row = await self._store.read(lambda tx: tx.one("outbox"))
+        assert row is not None
+        oldest = 0.0 if row["oldest"] is None else max(0.0, self._clock.wall() - row["oldest"] / 1000)
+        return row["waiting"], oldest
+
+
+def _no_envelope() -> Refused:
+    return Refused("no_such_envelope", "There is no such envelope", "check the id; finished envelopes are kept for a limited time")
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)

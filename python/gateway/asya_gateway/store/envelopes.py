@@ -1,0 +1,344 @@
+"""What is done to envelopes in one transaction: create, move on, finish, cancel, expire, publish, forget.
+
+Called by `service`, `publisher` and `sweeper` as units of work of a `Store`. Each change of an envelope takes its next event number in the
+same transaction, so that numbers have no gaps and follow commits.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from asya_gateway.progress import percent
+from asya_gateway.status import FINAL, Status, final_status
+from asya_gateway.store.base import Row, Tx
+
+__all__ = [
+    "SYSTEM",
+    "Finished",
+    "NewEnvelope",
+    "Outcome",
+    "Progress",
+    "create",
+    "expire",
+    "finish",
+    "forget",
+    "record_final",
+    "record_progress",
+]
+
+SYSTEM: Final = "system"
+"""Owner of envelopes that no caller made: published by hand, heard of by a report."""
+_SYSTEM_DEADLINE_MS: Final = 86_400_000
+_CHILD: Final = re.compile(r"(.+)\.(\d+)\.(\d+)")
+_MAX_LEVELS: Final = 100
+"""Nested fan-outs that one final report may close."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewEnvelope:
+    """An accepted call, before it is a row. Times in milliseconds since 1970; JSON as text."""
+
+    id: str
+    tool: str
+    flow: str | None
+    owner: str
+    route: Sequence[str]
+    message: str
+    now: int
+    lease_until: int
+    deadline_at: int
+    idempotency_key: str | None = None
+    request_hash: str | None = None
+    replay_of: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """One progress report of a sidecar."""
+
+    id: str
+    actor: str
+    hop: int
+    attempt: int
+    state: str
+    route: Sequence[str] | None = None
+    parent_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """A final status and what comes with it. JSON as text."""
+
+    id: str
+    status: Status
+    actor: str | None = None
+    attempt: int | None = None
+    result: str | None = None
+    result_ref: str | None = None
+    error: dict[str, Any] | None = None
+    parent_id: str | None = None
+    fanout: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of a final report.
+
+    Attributes:
+        recorded: whether it was the one that counts.
+        status: the status that stands.
+        changed: envelopes with new events, parents included.
+        finished: (status, seconds since creation, tool) of each envelope that became final by it.
+    """
+
+    recorded: bool
+    status: Status
+    changed: tuple[str, ...]
+    finished: tuple[tuple[Status, float, str | None], ...] = ()
+
+
+def create(tx: Tx, new: NewEnvelope) -> tuple[Row, bool]:
+    """The row of `new`, and whether it is new; else the row that has its idempotency key."""
+    inserted = tx.one(
+        "insert_envelope",
+        id=new.id,
+        parent_id=None,
+        tool=new.tool,
+        flow=new.flow,
+        owner=new.owner,
+        route=_json(list(new.route)),
+        message=new.message,
+        published_at=None,
+        next_publish_at=new.lease_until,
+        replay_of=new.replay_of,
+        idempotency_key=new.idempotency_key,
+        request_hash=new.request_hash,
+        now=new.now,
+        deadline_at=new.deadline_at,
+    )
+    if inserted is None:
+        row = tx.one("find_by_key", owner=new.owner, tool=new.tool, idempotency_key=new.idempotency_key)
+        assert row is not None, "an id of 80 random bits was given twice"
+        return row, False
+    _event(tx, new.id, 1, new.now, "status", data={"status": Status.PENDING})
+    row = tx.one("find_envelope", id=new.id)
+    assert row is not None
+    return {**row, "message": new.message}, True
+
+
+def record_progress(tx: Tx, reports: Iterable[Progress], now: int) -> list[str]:
+    """Take progress reports in order; gives the ids that changed. Reports of final envelopes change nothing."""
+    batch = list(reports)
+    known = {row["id"]: row for row in tx.all("find_states", ids=list(dict.fromkeys(each.id for each in batch)))}
+    changed: dict[str, None] = {}
+    for report in batch:
+        row = known.get(report.id)
+        if row is None:
+            row = known[report.id] = _heard_of(tx, report.id, report.parent_id, list(report.route or ()), now)
+        if Status(row["status"]) in FINAL:
+            continue
+        route = list(report.route) if report.route else json.loads(row["route"])
+        moved = tx.one(
+            "move_on",
+            id=report.id,
+            actor=report.actor,
+            hop=report.hop,
+            route=_json(route) if report.route else None,
+            progress=percent(hop=report.hop, state=report.state, route_length=len(route)),
+            now=now,
+        )
+        if moved is None:
+            continue
+        if report.parent_id and not row["parent_id"]:
+            tx.all("adopt", id=report.id, parent_id=report.parent_id)
+        data = {"status": Status.RUNNING, "state": report.state, "progress": moved["progress"], "of": len(route)}
+        _event(tx, report.id, moved["seq"], now, "progress", report.actor, report.hop, report.attempt, data)
+        changed[report.id] = None
+    return list(changed)
+
+
+def record_final(tx: Tx, final: Finished, now: int) -> Outcome:
+    """Take a final report: finish its envelope, and each parent whose last child it was. The first report of an envelope stands."""
+    changed: list[str] = []
+    ended: list[tuple[Status, float, str | None]] = []
+    row = tx.one("find_states", ids=[final.id])
+    if row is None:
+        row = _heard_of(tx, final.id, final.parent_id, [], now)
+    elif final.parent_id and not row["parent_id"]:
+        tx.all("adopt", id=final.id, parent_id=final.parent_id)
+    done = finish(tx, final, now)
+    if done is None:
+        late = tx.one("late", id=final.id)
+        assert late is not None
+        _event(tx, final.id, late["seq"], now, "late", final.actor, None, final.attempt, {"status": final.status})
+        return Outcome(recorded=False, status=Status(late["status"]), changed=(final.id,))
+    changed.append(final.id)
+    ended.append((final.status, (now - done["created_at"]) / 1000, done["tool"]))
+    parent_id = final.parent_id or row["parent_id"]
+    _count_upwards(tx, final.id, final.status, parent_id, final.fanout, now, changed, ended)
+    return Outcome(recorded=True, status=final.status, changed=tuple(changed), finished=tuple(ended))
+
+
+def finish(tx: Tx, final: Finished, now: int) -> Row | None:
+    """Give an envelope its final status and event; None if it has one, or is not there."""
+    error = final.error
+    cancel_number = None
+    if final.status in (Status.CANCELLED, Status.EXPIRED):
+        counted = tx.one("next_cancel_number")
+        cancel_number = counted["value"] if counted else None
+    row = tx.one(
+        "finish",
+        id=final.id,
+        status=final.status.value,
+        done=final.status is Status.SUCCEEDED,
+        actor=final.actor,
+        result=final.result,
+        result_ref=final.result_ref,
+        error=None if error is None else _json(error),
+        error_code=None if error is None else error.get("code"),
+        cancel_no=cancel_number,
+        now=now,
+    )
+    if row is None:
+        return None
+    _event(tx, final.id, row["seq"], now, "final", final.actor, None, final.attempt, {"status": final.status})
+    return row
+
+
+def expire(tx: Tx, before: int, now: int, limit: int) -> list[str]:
+    """Finish envelopes whose deadline was before `before`; gives their ids."""
+    error: dict[str, Any] = {
+        "code": "deadline_exceeded",
+        "type": None,
+        "mro": [],
+        "message": "The deadline passed before the envelope ended",
+    }
+    ids = [row["id"] for row in tx.all("overdue", before=before, limit=limit)]
+    return [each for each in ids if finish(tx, Finished(id=each, status=Status.EXPIRED, error=error), now) is not None]
+
+
+def forget(tx: Tx, *, final_before: int, failed_before: int, limit: int) -> int:
+    """Delete what is final for long; gives how many."""
+    ids = [row["id"] for row in tx.all("forgettable", final_before=final_before, failed_before=failed_before, limit=limit)]
+    if ids:
+        tx.all("forget_events", ids=ids)
+        tx.all("forget_envelopes", ids=ids)
+    return len(ids)
+
+
+# ------------------------------------------------------------------------------------------------------------------- inside
+
+
+def _heard_of(tx: Tx, envelope_id: str, parent_id: str | None, route: list[str], now: int) -> dict[str, Any]:
+    """Make the row of an envelope that nobody called for here; a child belongs to its parent's owner."""
+    parents = tx.all("find_states", ids=[parent_id]) if parent_id else []
+    parent = parents[0] if parents else None
+    tx.one(
+        "insert_envelope",
+        id=envelope_id,
+        parent_id=parent_id,
+        tool=parent["tool"] if parent else None,
+        flow=parent["flow"] if parent else None,
+        owner=parent["owner"] if parent else SYSTEM,
+        route=_json(route),
+        message=None,
+        published_at=now,
+        next_publish_at=None,
+        replay_of=None,
+        idempotency_key=None,
+        request_hash=None,
+        now=now,
+        deadline_at=now + _SYSTEM_DEADLINE_MS,
+    )
+    _event(tx, envelope_id, 1, now, "status", data={"status": Status.PENDING})
+    return dict(tx.all("find_states", ids=[envelope_id])[0])
+
+
+def _count_upwards(
+    tx: Tx,
+    child_id: str,
+    status: Status,
+    parent_id: str | None,
+    fanout: tuple[int, ...],
+    now: int,
+    changed: list[str],
+    ended: list[tuple[Status, float, str | None]],
+) -> None:
+    """Count a final child at its parent, and go on upwards while parents become final by it.
+
+    Only a child that a list made in place of its parent counts: it has the sibling count as the last entry of `fanout`.
+    """
+    for _ in range(_MAX_LEVELS):
+        match = _CHILD.fullmatch(child_id)
+        parent_id = parent_id or (match[1] if match else None)
+        if parent_id is None or not fanout or (match is not None and match[1] == parent_id and int(match[3]) >= fanout[-1]):
+            return
+        rows = tx.all("find_states", ids=[parent_id])
+        parent = rows[0] if rows else _heard_of(tx, parent_id, None, [], now)
+        failed = 0 if status is Status.SUCCEEDED else 1
+        counted = tx.one("count_child", id=parent_id, children=fanout[-1], failed=failed, now=now)
+        if counted is None or counted["children_done"] < fanout[-1] or Status(counted["status"]) in FINAL:
+            return
+        final = _of_children(tx, parent_id, fanout[-1], counted["children_failed"])
+        done = finish(tx, final, now)
+        if done is None:
+            return
+        changed.append(parent_id)
+        ended.append((final.status, (now - done["created_at"]) / 1000, done["tool"]))
+        child_id, status, parent_id, fanout = parent_id, final.status, parent["parent_id"], fanout[:-1]
+
+
+def _of_children(tx: Tx, parent_id: str, count: int, failed: int) -> Finished:
+    children = sorted(tx.all("child_results", id=parent_id), key=lambda row: _number_of(row["id"]))
+    if failed:
+        error: dict[str, Any] = {
+            "code": "children_failed",
+            "type": None,
+            "mro": [],
+            "message": f"{failed} of {count} parts of the envelope failed",
+            "children": [row["id"] for row in children if row["status"] != Status.SUCCEEDED][:20],
+        }
+        return Finished(id=parent_id, status=Status.FAILED, error=error)
+    if any(row["result"] is None for row in children):  # a part is too large to be kept here
+        return Finished(id=parent_id, status=Status.SUCCEEDED, result_ref=_json({"children": count}))
+    return Finished(id=parent_id, status=Status.SUCCEEDED, result="[" + ",".join(row["result"] for row in children) + "]")
+
+
+def _number_of(child_id: str) -> tuple[int, str]:
+    last = child_id.rpartition(".")[2]
+    return (int(last) if last.isdigit() else 0, child_id)
+
+
+def reported(status: str, error: dict[str, Any] | None) -> Status:
+    """The status that a final report means."""
+    return final_status(status, None if error is None else error.get("code"))
+
+
+def _event(
+    tx: Tx,
+    envelope_id: str,
+    seq: int,
+    at: int,
+    kind: str,
+    actor: str | None = None,
+    hop: int | None = None,
+    attempt: int | None = None,
+    data: dict[str, Any] | None = None,
+) -> None:
+    tx.all(
+        "insert_event",
+        envelope_id=envelope_id,
+        seq=seq,
+        at=at,
+        kind=kind,
+        actor=actor,
+        hop=hop,
+        attempt=attempt,
+        data=None if data is None else _json(data),
+    )
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,144 @@
+-- Every statement of the gateway, for SQLite (3.35 or later) and PostgreSQL alike.
+--
+-- Grammar: "-- name: x" begins statement x; lines with "--" explain it; ":name" is a parameter, ":name[]" a list of them; what stands in
+-- "/* postgres: … */" is in force on PostgreSQL only. Times are milliseconds since 1970. JSON is text, so that keys keep their order.
+-- The guard "status IN ('pending', 'running')" is the table of asya_gateway/status.py; a test compares.
+
+-- name: insert_envelope
+-- One accepted call, or an envelope that was published by hand and is heard of. Gives no row if its idempotency key or id is there.
+INSERT INTO envelopes (id, parent_id, tool, flow, owner, status, actor, hop, route, progress, seq, message, published_at, next_publish_at,
+                       publish_attempts, children_done, children_failed, replay_of, idempotency_key, request_hash, created_at, updated_at,
+                       deadline_at)
+VALUES (:id, :parent_id, :tool, :flow, :owner, 'pending', NULL, 0, :route, 0, 1, :message, :published_at, :next_publish_at,
+        0, 0, 0, :replay_of, :idempotency_key, :request_hash, :now, :now, :deadline_at)
+ON CONFLICT DO NOTHING
+RETURNING id;
+
+-- name: insert_event
+INSERT INTO events (envelope_id, seq, at, kind, actor, hop, attempt, data)
+VALUES (:envelope_id, :seq, :at, :kind, :actor, :hop, :attempt, :data);
+
+-- name: find_envelope
+-- Without the message, which may be large and is nobody's business but the publisher's.
+SELECT id, parent_id, tool, flow, owner, status, actor, hop, route, progress, seq, published_at, publish_attempts, result, result_ref, error,
+       children, children_done, children_failed, replay_of, replayed_as, request_hash, created_at, updated_at, deadline_at, finished_at
+FROM envelopes WHERE id = :id;
+
+-- name: find_by_key
+SELECT id, parent_id, tool, flow, owner, status, actor, hop, route, progress, seq, published_at, publish_attempts, result, result_ref, error,
+       children, children_done, children_failed, replay_of, replayed_as, request_hash, created_at, updated_at, deadline_at, finished_at
+FROM envelopes WHERE owner = :owner AND tool = :tool AND idempotency_key = :idempotency_key;
+
+-- name: find_states
+-- What a final report is measured against, without messages and results.
+SELECT id, parent_id, tool, flow, owner, status, seq, route, hop FROM envelopes WHERE id IN (:ids[]);
+
+-- name: sequence_numbers
+-- For subscribers: did anything happen to these?
+SELECT id, seq FROM envelopes WHERE id IN (:ids[]);
+
+-- name: read_events
+SELECT seq, at, kind, actor, hop, attempt, data FROM events WHERE envelope_id = :id AND seq > :after ORDER BY seq LIMIT :limit;
+
+-- name: move_on
+-- Progress. Never lowers the percentage; a final status absorbs it.
+UPDATE envelopes
+SET seq = seq + 1, status = 'running', actor = :actor, hop = :hop, route = COALESCE(:route, route),
+    progress = CASE WHEN progress < :progress THEN :progress ELSE progress END,
+    updated_at = :now, published_at = COALESCE(published_at, :now)
+WHERE id = :id AND status IN ('pending', 'running')
+RETURNING seq, progress, route;
+
+-- name: finish
+-- Any final status. No row: another one stands already, or there is no such envelope.
+UPDATE envelopes
+SET seq = seq + 1, status = :status, progress = CASE WHEN :done THEN 100 ELSE progress END, actor = COALESCE(:actor, actor),
+    result = :result, result_ref = :result_ref, error = :error, error_code = :error_code, cancel_no = :cancel_no,
+    updated_at = :now, finished_at = :now, published_at = COALESCE(published_at, :now)
+WHERE id = :id AND status IN ('pending', 'running')
+RETURNING seq, parent_id, owner, tool, flow, created_at;
+
+-- name: late
+-- A final report that came after another one: told in the history, changes nothing.
+UPDATE envelopes SET seq = seq + 1 WHERE id = :id RETURNING seq, status;
+
+-- name: adopt
+-- What a report knows of the envelope's parent, if it was not known.
+UPDATE envelopes SET parent_id = :parent_id WHERE id = :id AND parent_id IS NULL;
+
+-- name: count_child
+-- One more child of this envelope is final.
+UPDATE envelopes
+SET children = :children, children_done = children_done + 1, children_failed = children_failed + :failed, updated_at = :now
+WHERE id = :id AND (children IS NULL OR children = :children)
+RETURNING status, children_done, children_failed;
+
+-- name: child_results
+SELECT id, status, result, error FROM envelopes WHERE parent_id = :id ORDER BY id;
+
+-- name: next_cancel_number
+-- The row stays locked until the commit, so that numbers follow commits and a reader's cursor misses none.
+UPDATE counters SET value = value + 1 WHERE name = 'cancel' RETURNING value;
+
+-- name: cancel_number
+SELECT value FROM counters WHERE name = 'cancel';
+
+-- name: cancelled_since
+SELECT id, cancel_no FROM envelopes WHERE cancel_no > :cursor ORDER BY cancel_no LIMIT :limit;
+
+-- name: claim_unpublished
+-- The outbox: rows whose lease has ended.
+UPDATE envelopes
+SET next_publish_at = :lease_until, publish_attempts = publish_attempts + 1
+WHERE id IN (SELECT id FROM envelopes WHERE published_at IS NULL AND status = 'pending' AND next_publish_at <= :now
+             ORDER BY next_publish_at LIMIT :limit /* postgres: FOR UPDATE SKIP LOCKED */)
+RETURNING id, route, message, publish_attempts, created_at;
+
+-- name: mark_published
+UPDATE envelopes SET published_at = :now WHERE id = :id AND published_at IS NULL;
+
+-- name: postpone
+UPDATE envelopes SET next_publish_at = :at WHERE id = :id AND published_at IS NULL;
+
+-- name: outbox
+SELECT COUNT(*) AS waiting, MIN(created_at) AS oldest FROM envelopes WHERE published_at IS NULL AND status = 'pending';
+
+-- name: overdue
+SELECT id FROM envelopes WHERE status IN ('pending', 'running') AND deadline_at < :before ORDER BY deadline_at LIMIT :limit;
+
+-- name: forgettable
+SELECT id FROM envelopes
+WHERE finished_at < :final_before AND (status <> 'failed' OR finished_at < :failed_before)
+ORDER BY finished_at LIMIT :limit;
+
+-- name: forget_events
+DELETE FROM events WHERE envelope_id IN (:ids[]);
+
+-- name: forget_envelopes
+DELETE FROM envelopes WHERE id IN (:ids[]);
+
+-- name: list_envelopes
+-- Newest first; each filter is off when NULL. (:before_at, :before_id) is the place of the last one of the page before.
+SELECT id, parent_id, tool, flow, owner, status, actor, hop, route, progress, seq, published_at, publish_attempts, result, result_ref, error,
+       children, children_done, children_failed, replay_of, replayed_as, request_hash, created_at, updated_at, deadline_at, finished_at
+FROM envelopes
+WHERE (CAST(:owner AS TEXT) IS NULL OR owner = :owner)
+  AND (CAST(:status AS TEXT) IS NULL OR status = :status)
+  AND (CAST(:tool AS TEXT) IS NULL OR tool = :tool)
+  AND (CAST(:flow AS TEXT) IS NULL OR flow = :flow)
+  AND (CAST(:actor AS TEXT) IS NULL OR actor = :actor)
+  AND (CAST(:parent AS TEXT) IS NULL OR parent_id = :parent)
+  AND (CAST(:code AS TEXT) IS NULL OR error_code = :code)
+  AND (CAST(:since AS BIGINT) IS NULL OR created_at >= :since)
+  AND (CAST(:until AS BIGINT) IS NULL OR created_at < :until)
+  AND (CAST(:before_at AS BIGINT) IS NULL OR created_at < :before_at OR (created_at = :before_at AND id < :before_id))
+ORDER BY created_at DESC, id DESC LIMIT :limit;
+
+-- name: counts_by_status
+SELECT status, COUNT(*) AS count FROM envelopes GROUP BY status;
+
+-- name: counts_by_actor
+SELECT actor, status, COUNT(*) AS count FROM envelopes WHERE actor IS NOT NULL AND updated_at >= :since GROUP BY actor, status;
+
+-- name: ping
+SELECT 1 AS one;
