@@ -7,7 +7,10 @@
 
 {{- define "asya-operator.podSecurityContext" -}}
 {{- $user := include "asya-operator.object" (list (.Values.podSecurityContext | default dict) .) | fromYaml }}
-{{- toYaml (merge $user (dict "runAsNonRoot" true "runAsUser" 10001 "runAsGroup" 10001 "fsGroup" 10001 "seccompProfile" (dict "type" "RuntimeDefault"))) }}
+{{- $own := dict "runAsNonRoot" true "seccompProfile" (dict "type" "RuntimeDefault") }}
+{{- with (.Values.podPolicy).runAsUser }}{{ $_ := set $own "runAsUser" . }}{{ $_ := set $own "runAsGroup" . }}{{ end }}
+{{- with (.Values.podPolicy).fsGroup }}{{ $_ := set $own "fsGroup" . }}{{ end }}
+{{- toYaml (merge $user $own) }}
 {{- end }}
 
 {{- define "asya-operator.containerEnv" -}}
