@@ -571,8 +571,8 @@ class Decider:
 
     def _report(self, delivery: Delivery, status: ProgressStatus) -> None:
         if self._policy.reports_progress and not self._policy.is_end_actor and delivery.envelope is not None:
-            envelope = delivery.envelope
-            self._effects.append(Report(envelope.id, status, envelope.route.current, delivery.attempt))
+            envelope, route = delivery.envelope, delivery.envelope.route
+            self._effects.append(Report(envelope.id, status, route.current, delivery.attempt, route.actors, envelope.parent_id))
 
 
 def _readable(delivery: Delivery) -> Envelope:

@@ -294,12 +294,20 @@ class Reject(msgspec.Struct, frozen=True, gc=False):
 
 
 class Report(msgspec.Struct, frozen=True, gc=False):
-    """Tell the gateway where the envelope is, if convenient. May be lost."""
+    """Tell the gateway where the envelope is, if convenient. May be lost.
+
+    Attributes:
+        current: the actor's index in `route`.
+        route: all entries, as this actor received them.
+        parent_id: the envelope that fanned out into this one, or None.
+    """
 
     envelope_id: str
     status: ProgressStatus
     current: int
     attempt: int
+    route: tuple[str, ...]
+    parent_id: str | None = None
 
 
 class ReportFinal(msgspec.Struct, frozen=True, gc=False):

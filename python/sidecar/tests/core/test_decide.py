@@ -94,7 +94,7 @@ def test_progress_is_reported_only_with_a_gateway() -> None:
     assert [effect.status for effect in bench.all(fx.Report)] == ["received", "running"]
     bench.reply(1, one())
     bench.ended(1)
-    assert bench.one(fx.Report) == fx.Report("7", fx.ProgressStatus.DONE, 0, 1)
+    assert bench.one(fx.Report) == fx.Report("7", fx.ProgressStatus.DONE, 0, 1, ("a", "b"), None)
 
 
 # ------------------------------------------------------------------------------------------------------- checks

@@ -1,7 +1,10 @@
 """The reporter against a real HTTP server on loopback that plays the gateway."""
 
 import asyncio
+import contextlib
 import json
+import os
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,7 +16,7 @@ import pytest
 from asya_core.ops.logs import Log
 from asya_sidecar import reporter as reporter_module
 from asya_sidecar.effects import Cancelled, FinalAnswer, FinalReported, ProgressStatus, Report, ReportFinal
-from asya_sidecar.reporter import GatewayConnection, Reporter, final_body
+from asya_sidecar.reporter import GatewayConnection, Reporter
 
 WAIT = 5.0
 
@@ -24,8 +27,13 @@ class Gateway:
     def __init__(self) -> None:
         self.requests: list[tuple[str, str | None, dict[str, Any]]] = []
         self.connections = 0
+        self.open: list[socket.socket] = []
         self.status = 200
-        self.answer: dict[str, Any] = {}
+        self.statuses: list[int] = []
+        self.answer: Any = {"recorded": True}
+        self.headers: dict[str, str] = {}
+        self.holds: tuple[str, ...] = ("/internal/v1/progress", "/internal/v1/final")
+        """Paths that wait while `hold` is clear."""
         self.hold = threading.Event()
         self.hold.set()
         self.came = threading.Semaphore(0)
@@ -37,17 +45,22 @@ class Gateway:
             def setup(self) -> None:
                 super().setup()
                 gateway.connections += 1
+                gateway.open.append(self.connection)
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 gateway.requests.append((self.path, self.headers.get("Authorization"), body))
                 gateway.came.release()
-                gateway.hold.wait(WAIT)
+                if self.path in gateway.holds:
+                    gateway.hold.wait(WAIT)
                 answer = json.dumps(gateway.answer).encode()
-                self.send_response(gateway.status)
+                self.send_response(gateway.statuses.pop(0) if gateway.statuses else gateway.status)
                 self.send_header("Content-Length", str(len(answer)))
-                self.end_headers()
-                self.wfile.write(answer)
+                for name, value in gateway.headers.items():
+                    self.send_header(name, value)
+                with contextlib.suppress(OSError):  # the reporter did not wait for it
+                    self.end_headers()
+                    self.wfile.write(answer)
 
             def log_message(self, format: str, *arguments: object) -> None:
                 pass
@@ -60,6 +73,12 @@ class Gateway:
     async def request(self) -> None:
         """Wait until one more request has come."""
         assert await asyncio.to_thread(self.came.acquire, timeout=WAIT)
+
+    def drop_connections(self) -> None:
+        """Close all connections, as a server does with idle ones."""
+        for connection in self.open:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         self.hold.set()
@@ -74,20 +93,49 @@ def gateway() -> Iterator[Gateway]:
     gateway.close()
 
 
+class RawServer:
+    """Sends the same bytes to each connection once it has sent something, and closes it."""
+
+    def __init__(self, answer: bytes) -> None:
+        self._answer = answer
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._listening.accept()
+                with connection, contextlib.suppress(OSError):
+                    connection.recv(65536)
+                    connection.sendall(self._answer)
+
+    def __enter__(self) -> "RawServer":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+        self._thread.join(WAIT)
+
+
 class Stage:
     def __init__(self, gateway: Gateway, events: Any, log: Log, token_file: Path | None = None) -> None:
         self.gateway = gateway
         self.events = events
         self.dropped = 0
+        self.dropped_some = asyncio.Event()
         self.reporter = Reporter(
             lambda: GatewayConnection(gateway.url, token_file), actor="a", sink=events, log=log, dropped=self._drop, wall=lambda: 0.5
         )
 
     def _drop(self, count: int) -> None:
         self.dropped += count
+        self.dropped_some.set()
 
-    def report(self, envelope_id: str, status: ProgressStatus = ProgressStatus.RUNNING) -> None:
-        self.reporter.report(Report(envelope_id, status, 1, 2))
+    def report(self, envelope_id: str, status: ProgressStatus = ProgressStatus.RUNNING, parent_id: str | None = None) -> None:
+        self.reporter.report(Report(envelope_id, status, 1, 2, ("s", "a"), parent_id))
 
 
 Play = Callable[..., None]
@@ -115,15 +163,27 @@ def play(run: Any, new_events: Any, log: Log, gateway: Gateway, monkeypatch: pyt
 def test_reports_of_one_period_go_as_one_request_with_the_latest_state_each(play: Play) -> None:
     async def scene(stage: Stage) -> None:
         stage.report("1")
-        stage.report("2")
+        stage.report("2", parent_id="1")
         stage.report("1", ProgressStatus.DONE)
 
         await stage.gateway.request()
 
         path, token, body = stage.gateway.requests[0]
         assert (path, token) == ("/internal/v1/progress", None)
-        assert sorted((each["id"], each["state"]) for each in body["reports"]) == [("1", "done"), ("2", "running")]
-        assert body["reports"][0] == {"id": "1", "actor": "a", "hop": 1, "attempt": 2, "state": "done", "at": "1970-01-01T00:00:00.500Z"}
+        assert body == {
+            "reports": [
+                {
+                    "id": "1",
+                    "actor": "a",
+                    "hop": 1,
+                    "attempt": 2,
+                    "state": "done",
+                    "route": ["s", "a"],
+                    "at": "1970-01-01T00:00:00.500Z",
+                },
+                {**body["reports"][0], "id": "2", "parent_id": "1", "state": "running"},
+            ]
+        }
 
     play(scene)
 
@@ -238,10 +298,7 @@ def test_the_token_is_read_again_when_its_file_changes(play: Play, folder: Path)
     [
         (200, FinalAnswer.RECORDED),
         (422, FinalAnswer.REFUSED),
-        (503, FinalAnswer.UNAVAILABLE),
-        (500, FinalAnswer.UNAVAILABLE),
-        (401, FinalAnswer.UNAVAILABLE),
-        (429, FinalAnswer.UNAVAILABLE),
+        *[(status, FinalAnswer.UNAVAILABLE) for status in (204, 301, 400, 401, 403, 404, 409, 413, 429, 500, 502, 503)],
     ],
 )
 def test_the_answer_to_a_final_report_is_told(play: Play, status: int, answer: FinalAnswer) -> None:
@@ -252,6 +309,41 @@ def test_the_answer_to_a_final_report_is_told(play: Play, status: int, answer: F
 
         assert await stage.events.next() == FinalReported(5, answer)
         assert stage.gateway.requests[0][0] == "/internal/v1/final"
+
+    play(scene)
+
+
+@pytest.mark.parametrize("told", [{"recorded": False, "status": "cancelled"}, {"recorded": True}])
+def test_a_final_status_that_stands_settles_the_report(play: Play, told: Any) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.gateway.answer = told
+        stage.reporter.report_final(ReportFinal(5, "7", b'{"id": "7", "payload": 1}'))
+
+        assert await stage.events.next() == FinalReported(5, FinalAnswer.RECORDED)
+
+    play(scene)
+
+
+@pytest.mark.parametrize("told", [{}, [], "ok", {"recorded": "yes"}])
+def test_an_answer_that_is_no_gateways_is_not_taken_for_recorded(play: Play, told: Any) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.gateway.answer = told
+        stage.reporter.report_final(ReportFinal(5, "7", b'{"id": "7", "payload": 1}'))
+
+        assert await stage.events.next() == FinalReported(5, FinalAnswer.UNAVAILABLE)
+
+    play(scene)
+
+
+def test_a_report_that_is_too_large_goes_once_more_with_the_reference(play: Play) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.gateway.statuses = [413]
+        stage.reporter.report_final(ReportFinal(5, "7", b'{"id":"7","payload":[1],"asya_stored":{"key":"k","bytes":3,"sha256":"a"}}'))
+
+        assert await stage.events.next() == FinalReported(5, FinalAnswer.RECORDED)
+        first, second = [body for _, _, body in stage.gateway.requests]
+        reference = {"key": "k", "bytes": 3, "sha256": "a"}
+        assert second == {**{key: value for key, value in first.items() if key != "result"}, "result_ref": reference}
 
     play(scene)
 
@@ -267,6 +359,113 @@ def test_a_gateway_that_is_away_makes_a_final_report_unavailable(play: Play, gat
     play(scene)
 
 
+def test_a_gateway_that_never_answers_makes_a_final_report_unavailable(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reporter_module, "_FINAL_TIMEOUT_SECONDS", 0.05)
+
+    async def scene(stage: Stage) -> None:
+        stage.gateway.hold.clear()
+
+        stage.reporter.report_final(ReportFinal(5, "7", b'{"id": "7", "payload": 1}'))
+
+        assert await stage.events.next() == FinalReported(5, FinalAnswer.UNAVAILABLE)
+
+    play(scene)
+
+
+RAW_ANSWERS = {
+    "closed at once": b"",
+    "no http": b"SSH-2.0-OpenSSH\r\n",
+    "cut in the body": b'HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"recorded": true}',
+    "endless": b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n" + b" " * 5_000_000,
+}
+
+
+@pytest.mark.parametrize("name", RAW_ANSWERS)
+def test_a_broken_answer_makes_a_final_report_unavailable(play: Play, gateway: Gateway, name: str) -> None:
+    with RawServer(RAW_ANSWERS[name]) as raw:
+        gateway.url = raw.url
+
+        async def scene(stage: Stage) -> None:
+            stage.reporter.report_final(ReportFinal(5, "7", b'{"id": "7", "payload": 1}'))
+
+            assert await stage.events.next() == FinalReported(5, FinalAnswer.UNAVAILABLE)
+
+        play(scene)
+
+
+def test_a_connection_that_the_gateway_closed_while_idle_is_replaced(play: Play) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.gateway.headers = {"Connection": "keep-alive"}
+        for delivery in (1, 2):
+            stage.reporter.report_final(ReportFinal(delivery, "7", b'{"id": "7", "payload": 1}'))
+            assert (await stage.events.next()).answer is FinalAnswer.RECORDED
+            stage.gateway.drop_connections()
+
+    play(scene)
+
+
+@pytest.mark.parametrize("content", [None, b"two\nlines", "schlüssel".encode()])
+def test_a_token_that_cannot_be_sent_makes_a_final_report_unavailable(play: Play, folder: Path, content: bytes | None) -> None:
+    token_file = folder / "token"
+    if content is not None:
+        token_file.write_bytes(content)
+
+    async def scene(stage: Stage) -> None:
+        for delivery in (5, 6):
+            stage.reporter.report_final(ReportFinal(delivery, "7", b'{"id": "7", "payload": 1}'))
+            assert await stage.events.next() == FinalReported(delivery, FinalAnswer.UNAVAILABLE)
+
+    play(scene, token_file)
+
+
+def test_a_token_is_read_again_after_a_refusal(play: Play, folder: Path) -> None:
+    token_file = folder / "token"
+    token_file.write_text("one")
+    made = token_file.stat()
+
+    async def scene(stage: Stage) -> None:
+        stage.gateway.statuses = [401]
+        stage.reporter.report_final(ReportFinal(5, "7", b'{"id": "7", "payload": 1}'))
+        assert (await stage.events.next()).answer is FinalAnswer.UNAVAILABLE
+        token_file.write_text("two")  # the same file, size and time: only the refusal tells
+        os.utime(token_file, ns=(made.st_atime_ns, made.st_mtime_ns))
+        stage.reporter.report_final(ReportFinal(6, "7", b'{"id": "7", "payload": 1}'))
+        assert (await stage.events.next()).answer is FinalAnswer.RECORDED
+
+        assert [token for _, token, _ in stage.gateway.requests] == ["Bearer one", "Bearer two"]
+
+    play(scene, token_file)
+
+
+def test_final_reports_do_not_wait_for_progress(play: Play) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.gateway.hold.clear()
+        stage.report("1")
+        await stage.gateway.request()
+        stage.gateway.holds = ("/internal/v1/progress",)
+
+        stage.reporter.report_final(ReportFinal(5, "7", b'{"id": "7", "payload": 1}'))
+
+        assert await stage.events.next() == FinalReported(5, FinalAnswer.RECORDED)
+
+    play(scene)
+
+
+def test_a_pause_that_the_gateway_asks_for_is_kept(play: Play) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.gateway.status = 429
+        stage.gateway.headers = {"Retry-After": "30"}
+        stage.report("1")
+        await stage.gateway.request()
+        await stage.dropped_some.wait()
+        stage.report("2")
+        await stage.reporter.close(WAIT)
+
+        assert len(stage.gateway.requests) == 1
+
+    play(scene)
+
+
 def test_an_output_that_is_no_envelope_is_refused(play: Play) -> None:
     async def scene(stage: Stage) -> None:
         stage.reporter.report_final(ReportFinal(5, "7", b"[]"))
@@ -274,37 +473,3 @@ def test_an_output_that_is_no_envelope_is_refused(play: Play) -> None:
         assert await stage.events.next() == FinalReported(5, FinalAnswer.REFUSED)
 
     play(scene)
-
-
-def test_a_final_report_holds_result_parent_and_fan_out() -> None:
-    envelope = b'{"id":"7.0.1","parent_id":"7","headers":{"asya-fanout":[3]},"payload":{"x":1},"asya_stored":{"key":"k"}}'
-
-    assert json.loads(final_body(envelope, "happy-end", "T")) == {
-        "id": "7.0.1",
-        "parent_id": "7",
-        "fanout": [3],
-        "status": "succeeded",
-        "result": {"x": 1},
-        "actor": "happy-end",
-        "attempt": 1,
-        "at": "T",
-    }
-
-
-def test_a_result_over_1_mib_is_told_by_reference() -> None:
-    envelope = b'{"id":"7","payload":"' + b"x" * 1_048_576 + b'","asya_stored":{"key":"k"}}'
-
-    body = json.loads(final_body(envelope, "happy-end", "T"))
-
-    assert (body.get("result"), body["result_ref"]) == (None, {"key": "k"})
-
-
-def test_a_failed_envelope_is_told_with_its_error_and_without_traceback() -> None:
-    error = {"code": "handler_error", "message": "m", "traceback": "secret", "actor": "b", "attempt": 3}
-    envelope = json.dumps({"id": "7", "payload": 1, "error": error, "asya_stored": {"key": "k"}}).encode()
-
-    body = json.loads(final_body(envelope, "error-end", "T"))
-
-    assert (body["status"], body["actor"], body["attempt"], body["result_ref"]) == ("failed", "b", 3, {"key": "k"})
-    assert body["error"] == {"code": "handler_error", "message": "m", "actor": "b", "attempt": 3}
-    assert "result" not in body

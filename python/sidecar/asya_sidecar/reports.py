@@ -1,0 +1,119 @@
+"""What reports to the gateway say: the JSON of its internal API. Pure: bytes and values in, bytes out.
+
+Called by `reporter`, in its threads. The API is specified in the gateway's page (``/internal/v1/progress``, ``/internal/v1/final``) and
+described in docs/reference/sidecar.md.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+import msgspec
+
+from asya_core.wire.envelope import FANOUT_HEADER
+from asya_core.wire.names import ERROR_END
+from asya_sidecar.effects import Report
+
+__all__ = ["final_body", "final_without_result", "is_recorded", "progress_bodies", "told_cancelled"]
+
+_MAX_ROUTE: Final = 256
+"""Entries; a longer route is left out of progress, which is sent for every hop."""
+_MAX_BODY_BYTES: Final = 1_048_576
+_MAX_RESULT_BYTES: Final = 1_048_576
+
+_decode_members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_any: Final = msgspec.json.Decoder().decode
+_encode: Final = msgspec.json.encode
+
+
+def progress_bodies(reports: Iterable[tuple[Report, str]], *, actor: str, cursor: Any) -> Iterator[tuple[bytes, int]]:
+    """Bodies of ``/internal/v1/progress``, each with the number of reports in it; each at most 1 MiB, or one report.
+
+    ``{"reports": [{"id", "parent_id"?, "actor", "hop", "attempt", "state", "route"?, "at"}], "cursor"?}``.
+
+    Args:
+        reports: each with its time, RFC 3339.
+        actor: whose sidecar this is.
+        cursor: what the last answer gave; None if there was none.
+    """
+    head = b'{"reports":['
+    tail = b"]}" if cursor is None else b'],"cursor":' + _encode(cursor) + b"}"
+    items: list[bytes] = []
+    size = 0
+    for report, at in reports:
+        item = _progress_item(report, actor, at)
+        if items and size + len(item) > _MAX_BODY_BYTES:
+            yield head + b",".join(items) + tail, len(items)
+            items, size = [], 0
+        items.append(item)
+        size += len(item) + 1
+    if items:
+        yield head + b",".join(items) + tail, len(items)
+
+
+def _progress_item(report: Report, actor: str, at: str) -> bytes:
+    item: dict[str, Any] = {"id": report.envelope_id}
+    if report.parent_id is not None:
+        item["parent_id"] = report.parent_id
+    item.update(actor=actor, hop=report.current, attempt=report.attempt, state=report.status.value)
+    if len(report.route) <= _MAX_ROUTE:
+        item["route"] = report.route
+    item["at"] = at
+    return _encode(item)
+
+
+def told_cancelled(answer: bytes, cursor: Any) -> tuple[tuple[str, ...], Any]:
+    """The cancelled ids of an answer to progress, and the new cursor; nothing and the old one if the answer is not as it should be."""
+    try:
+        told = _decode_any(answer)
+        return tuple(each for each in told.get("cancelled", ()) if isinstance(each, str)), told.get("cursor", cursor)
+    except (msgspec.MsgspecError, UnicodeDecodeError, AttributeError, TypeError):
+        return (), cursor
+
+
+def final_body(envelope: bytes, actor: str, at: str) -> bytes:
+    """The body of ``/internal/v1/final`` for an end actor's output.
+
+    ``{"id", "parent_id"?, "fanout"?, "status", "result"? | "result_ref"?, "error"?, "actor", "attempt", "at"}``. Happy-end's are
+    ``succeeded``; the payload travels as ``result`` up to 1 MiB, above it ``result_ref`` alone. Error-end's are ``failed``, with the error,
+    whose traceback stays in the stored record, and ``result_ref``, which says where that is.
+
+    Raises msgspec.MsgspecError or UnicodeDecodeError if `envelope` is no envelope.
+    """
+    members = _decode_members(envelope)
+    headers = _decode_members(members.get("headers", b"{}"))
+    body: dict[str, Any] = {"id": members["id"]} if "id" in members else {}
+    if "parent_id" in members:
+        body["parent_id"] = members["parent_id"]
+    if FANOUT_HEADER in headers:
+        body["fanout"] = headers[FANOUT_HEADER]
+    has_failed = actor == ERROR_END
+    body["status"] = "failed" if has_failed else "succeeded"
+    payload = members.get("payload")
+    if not has_failed and payload is not None and len(memoryview(payload)) <= _MAX_RESULT_BYTES:
+        body["result"] = payload
+    elif "asya_stored" in members:
+        body["result_ref"] = members["asya_stored"]
+    attempt: Any = 1
+    error = _decode_any(members["error"]) if has_failed and "error" in members else None
+    if isinstance(error, dict):
+        attempt, actor = error.get("attempt", 1), error.get("actor", actor)
+        body["error"] = {key: value for key, value in error.items() if key != "traceback"}
+    body.update(actor=actor, attempt=attempt, at=at)
+    return _encode(body)
+
+
+def final_without_result(body: bytes, envelope: bytes) -> bytes | None:
+    """The same report with ``result_ref`` in place of ``result``; None if it has no result or the envelope no reference."""
+    report, stored = _decode_members(body), _decode_members(envelope).get("asya_stored")
+    if "result" not in report or stored is None:
+        return None
+    return _encode({("result_ref" if key == "result" else key): (stored if key == "result" else raw) for key, raw in report.items()})
+
+
+def is_recorded(answer: bytes) -> bool:
+    """Whether an answer to a final report is the gateway's: ``{"recorded": true}``, or false with the status that stands."""
+    try:
+        told = _decode_any(answer)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return False
+    return isinstance(told, dict) and isinstance(told.get("recorded"), bool)
