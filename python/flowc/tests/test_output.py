@@ -12,6 +12,7 @@ import yaml
 from oracle import agree, compiled, environment, load, mesh
 
 from asya_flowc import Image, Options, compile_source
+from asya_flowc.names import variable_of_actor
 
 FLOW = """\
 from m1 import clean
@@ -53,6 +54,16 @@ def test_84_exact_value_beats_suffix_and_suffix_beats_the_variable() -> None:
     assert resolved("clean", ASYA_HANDLER_A="clean", ASYA_HANDLER_B="m.clean") == "a"
     assert resolved("clean", ASYA_HANDLER_CLEAN="x.y", ASYA_HANDLER_B="m.clean") == "b"
     assert resolved("english_sentiment", ASYA_HANDLER_ENGLISH_SENTIMENT="sentiment.EnglishSentiment.process") == "english-sentiment"
+
+
+def test_85_handler_under_two_variables_names_both_actors() -> None:
+    with pytest.raises(ValueError, match=r"'m\.clean' is ambiguous: a \(m\.clean\), b \(m\.clean\); lengthen"):
+        resolved("m.clean", ASYA_HANDLER_A="m.clean", ASYA_HANDLER_B="m.clean")
+
+
+@pytest.mark.parametrize("actor", ["a", "x1-2b", "a--b", "very-" * 9 + "long", "r2-d2", "q" * 53])
+def test_87_variable_and_actor_name_go_round(actor: str) -> None:
+    assert resolved("f", **{variable_of_actor(actor): "m.f"}) == actor
 
 
 def test_86_other_variables_are_skipped_and_blanks_trimmed() -> None:

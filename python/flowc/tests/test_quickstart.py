@@ -90,7 +90,7 @@ def test_if_else_runs_as_plain_python() -> None:
     assert steps_of(done, {"type": "A"}) == ["handler-setup", "handler-type-a", "handler-finalize"]
 
 
-def test_text_analysis_has_the_printed_line_numbers() -> None:
+def test_7_text_analysis_has_the_printed_line_numbers() -> None:
     names = {one.name for one in compiled(TEXT_ANALYSIS).routers}
     assert {"router_text_analysis_flow_line_10_if", "router_text_analysis_flow_line_15_seq"} <= names
 
@@ -99,7 +99,7 @@ def test_text_analysis_runs_as_plain_python() -> None:
     agree(TEXT_ANALYSIS, {"language": "en"}, {"language": "es"}, {"language": "de"})
 
 
-def test_ml_pipeline_has_the_printed_line_numbers() -> None:
+def test_7_ml_pipeline_has_the_printed_line_numbers() -> None:
     names = {one.name for one in compiled(ML_PIPELINE).routers}
     assert {
         "start_ml_pipeline_flow",

@@ -3,11 +3,16 @@
 # ruff: noqa: E501 (a flow is a line)
 
 import itertools
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
-from oracle import agree, compiled, environment, load, refused, steps_of
+from oracle import agree, compiled, edit, environment, json_copy, load, mesh, refused, steps_of
 
-from asya_flowc import Options
+from asya_flowc import Compilation, Options
 
 
 def test_3_any_number_of_handlers_is_one_start_router() -> None:
@@ -119,3 +124,145 @@ def test_95_every_way_out_passes_the_end_router_unless_skipped() -> None:
     skipped = compiled(text, Options(end_router="skip"))
     assert 'resolve("end_flow")' not in skipped.artifacts["routers.py"]
     assert skipped.routers[-1].kind == "end"
+
+
+def test_8_comments_docstring_and_blank_lines_change_nothing_but_numbers() -> None:
+    bare = "def flow(p):\n    p['a'] = 1\n    p = h(p)\n    if p['a']:\n        p['b'] = 2\n    return p\n"
+    dressed = (
+        '# head\n\ndef flow(p):\n    """Says."""\n\n    p[\'a\'] = 1  # type: int\n    # between\n    p = h(p)\n\n'
+        "    if p['a']:  # why\n\n        p['b'] = 2\n\n    return p\n"
+    )
+    agree(dressed, {})
+    kinds = [[(one.kind, [each.code for each in one.body]) for one in compiled(text).program.routers] for text in (bare, dressed)]
+    assert kinds[0] == kinds[1]
+    assert [one.name for one in compiled(dressed).routers if one.kind == "seq"] == ["router_flow_line_6_seq", "router_flow_line_12_seq"]
+
+
+def test_10_parameter_may_be_called_payload() -> None:
+    text = "def flow(payload):\n    payload['a'] = payload['n'] + 1\n    if payload['a'] > 2:\n        payload = h(payload)\n    payload['z'] = 1\n    return payload\n"
+    agree(text, {"n": 0}, {"n": 5})
+
+
+def test_19_mutation_after_the_join_runs_once_after_both_arms() -> None:
+    text = "def flow(p):\n    if p['x']:\n        p = a(p)\n    else:\n        p = b(p)\n    p['count'] = p.get('count', 0) + 1\n    return p\n"
+    done = agree(text, {"x": 0}, {"x": 1})
+    assert [one.name for one in done.routers if one.kind == "seq"] == ["router_flow_line_6_seq"]
+    assert [mesh(done, {"x": x}).final["count"] for x in (0, 1)] == [1, 1]
+
+
+def test_20_mutation_in_one_arm_alone_is_not_seen_in_the_other() -> None:
+    for arms in ("    if p['x']:\n        p['y'] = 1\n", "    if p['x']:\n        pass\n    else:\n        p['y'] = 1\n"):
+        text = f"def flow(p):\n{arms}    p = h(p)\n    return p\n"
+        agree(text, {"x": 0}, {"x": 1})
+        assert ["y" in mesh(compiled(text), {"x": x}).final for x in (0, 1)] in ([False, True], [True, False])
+
+
+def test_21_arm_may_hold_mutations_handlers_and_ifs_in_any_order() -> None:
+    arm = "        p['m'] = 1\n        p = h(p)\n        p['m'] += 1\n        if p['y']:\n            p = g(p)\n        p['m'] *= 5\n"
+    text = f"def flow(p):\n    if p['x']:\n{arm}    p = last(p)\n    return p\n"
+    agree(text, *({"x": x, "y": y} for x, y in itertools.product((0, 1), repeat=2)))
+    assert mesh(compiled(text), {"x": 1, "y": 1}).final["m"] == 10
+
+
+def test_22_test_reads_what_was_set_just_above() -> None:
+    mutated = "def flow(p):\n    p['k'] = p['n'] * 2\n    if p['k'] > 2:\n        p = h(p)\n    return p\n"
+    done = agree(mutated, {"n": 1}, {"n": 2})
+    assert [len(steps_of(done, {"n": n})) for n in (1, 2)] == [0, 1]
+    handled = "def flow(p):\n    p = h(p)\n    if p['calls'] == 1:\n        p = g(p)\n    return p\n"
+    assert steps_of(agree(handled, {}, {"calls": 5}), {}) == ["h", "g"]
+
+
+def test_29_return_in_the_true_arm_skips_the_rest_only_there() -> None:
+    text = "def flow(p):\n    if p['x']:\n        return p\n    p = h(p)\n    return p\n"
+    done = agree(text, {"x": 0}, {"x": 1})
+    assert [steps_of(done, {"x": x}) for x in (0, 1)] == [["h"], []]
+
+
+def test_30_return_in_the_false_arm_and_amid_an_elif_chain() -> None:
+    false = "def flow(p):\n    if p['x']:\n        p = a(p)\n    else:\n        return p\n    p = h(p)\n    return p\n"
+    assert [steps_of(agree(false, {"x": x}), {"x": x}) for x in (0, 1)] == [[], ["a", "h"]]
+    amid = "def flow(p):\n    if p['x'] == 0:\n        p = a(p)\n    elif p['x'] == 1:\n        p = b(p)\n        return p\n    elif p['x'] == 2:\n        p = c(p)\n    p = h(p)\n    return p\n"
+    done = agree(amid, *({"x": x} for x in range(4)))
+    assert [steps_of(done, {"x": x}) for x in range(4)] == [["a", "h"], ["b"], ["c", "h"], ["h"]]
+
+
+def test_33_34_what_stands_before_a_return_in_an_arm_is_done_then_only_the_end_router() -> None:
+    for first, chain in (("p['e'] = 1", []), ("p = g(p)", ["g"])):
+        text = f"def flow(p):\n    if p['x']:\n        {first}\n        return p\n    p = h(p)\n    return p\n"
+        done = agree(text, {"x": 0}, {"x": 1})
+        assert steps_of(done, {"x": 1}) == chain
+        entries = route_of(done, {"x": 1})
+        assert entries[-1] == "end-flow"
+        assert "h" not in entries
+
+
+def test_35_tail_of_the_caller_runs_after_an_early_return() -> None:
+    text = "def flow(p):\n    if p['x']:\n        return p\n    p = h(p)\n    return p\n"
+    assert route_of(compiled(text), {"x": 1}, tail=("t-1", "t-2")) == ["start-flow", "router-flow-line-2-if", "end-flow", "t-1", "t-2"]
+
+
+def route_of(done: Compilation, payload: dict[str, Any], *, tail: tuple[str, ...] = ()) -> list[str]:
+    """The whole route after a run through the flow's own actors."""
+    envelope: dict[str, Any] = {"payload": payload, "route": {"actors": [done.entry, *tail], "current": 0}}
+    *_, last = hops_of(done, envelope)
+    return list(last["route"]["actors"])
+
+
+def hops_of(done: Compilation, envelope: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The envelope after each hop, until it is in front of an actor that is not the flow's or the route ends."""
+    space = load(done)
+    routers = {one.actor: space[one.name] for one in done.routers}
+    with environment(dict(done.environment)):
+        while envelope["route"]["current"] < len(envelope["route"]["actors"]):
+            actor = envelope["route"]["actors"][envelope["route"]["current"]]
+            if actor in routers:
+                envelope = routers[actor](json_copy(envelope))
+            elif actor in done.handlers:
+                envelope = json_copy(envelope)
+                envelope["payload"] = edit(actor, envelope["payload"])
+                envelope["route"]["current"] += 1
+            else:
+                return
+            yield envelope
+
+
+LOOPING = "def flow(p):\n    while p['n'] < 3:\n        p['n'] += 1\n        for x in p['xs']:\n            p['x'] = x\n            p = h(p)\n    return p\n"
+
+
+def test_91_everything_else_in_the_envelope_is_left_as_it_is() -> None:
+    known = {"id": "e", "parent_id": None, "headers": {"trace": [1]}, "deadline": "2030-01-01T00:00:00Z", "x-other": {"a": [1.5]}}
+    start = {**known, "payload": {"n": 0, "xs": [1]}, "route": {"actors": ["before", "start-flow"], "current": 1, "hops": 7}}
+    for envelope in hops_of(compiled(LOOPING), start):
+        headers = {key: value for key, value in envelope["headers"].items() if key != "asya-flow"}
+        assert {**{key: envelope[key] for key in known}, "headers": headers} == known
+        assert envelope["route"]["hops"] == 7
+        assert set(envelope) == set(start)
+    assert envelope["headers"] == known["headers"]
+
+
+def test_94_104_replay_from_any_hop_comes_to_the_same_end() -> None:
+    done = compiled(LOOPING)
+    seen = list(hops_of(done, {"payload": {"n": 0, "xs": [1, 2]}, "route": {"actors": ["start-flow", "tail"], "current": 0}}))
+    assert len(seen) > 10
+    for index, envelope in enumerate(seen[:-1]):
+        assert list(hops_of(done, json_copy(envelope))) == seen[index + 1 :]
+
+
+def test_102_output_is_stable_under_import_again(tmp_path: Path) -> None:
+    done = compiled(LOOPING)
+    text = done.artifacts["routers.py"]
+    first, second = load(done), load(done)
+    names = {name for name in first if callable(first[name])}
+    assert names == {name for name in second if callable(second[name])}
+    assert {one.name for one in done.routers} <= names
+    (tmp_path / "routers.py").write_text(text, encoding="utf-8")
+    again = "import importlib, routers; before = vars(routers).copy(); importlib.reload(routers); assert set(before) == set(vars(routers))"
+    subprocess.run([sys.executable, "-B", "-W", "error", "-c", again], cwd=tmp_path, check=True)
+
+
+def test_89_import_needs_no_variables(tmp_path: Path) -> None:
+    (tmp_path / "routers.py").write_text(compiled(LOOPING).artifacts["routers.py"], encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-B", "-c", "import sys; sys.path.insert(0, '.'); import routers"], cwd=tmp_path, env={}, check=False
+    )
+    assert done.returncode == 0

@@ -17,7 +17,7 @@ from asya_cli.main import talk_of, talk_options
 from asya_cli.output import Format, Talk
 
 if TYPE_CHECKING:
-    from asya_flowc import Compilation, Diagnostic, Options
+    from asya_flowc import Compilation, Diagnostic, Flow, Options, Program
 
 __all__ = ["flow"]
 
@@ -30,6 +30,24 @@ def flow() -> None:
 
     The language: docs/reference/flow-language.md.
     """
+
+
+def _passes(ctx: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
+    if given:
+        from asya_flowc import PASSES
+
+        for name in given:
+            if name not in PASSES:
+                raise click.BadParameter(f"{name!r} is no pass; expected one of {', '.join(PASSES)}", ctx, parameter)
+    return given
+
+
+def _subflows(ctx: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
+    pairs = dict(one.partition("=")[::2] for one in given)
+    for name, how in pairs.items():
+        if how not in ("inline", "actor"):
+            raise click.BadParameter(f"{name}={how} says no way; expected NAME=inline or NAME=actor", ctx, parameter)
+    return pairs
 
 
 def _shared(command: Callable[..., None]) -> Callable[..., None]:
@@ -46,6 +64,14 @@ def _shared(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--actors", metavar="DIR", help="Values files of your handlers; their names are the actors'."),
         click.option("--flow", "flow_name", metavar="NAME", help="The flow function, if the file has several."),
         click.option("--disable-infinite-loop-check", is_flag=True, help="Skip infinite loop detection."),
+        click.option(
+            "--print-after",
+            metavar="PASS",
+            multiple=True,
+            callback=_passes,
+            help="Print the compiler's intermediate form after this pass on stderr; may be repeated.",
+        ),
+        click.option("--subflow", metavar="NAME=HOW", multiple=True, callback=_subflows, hidden=True),  # refused by the compiler: FLOW413
     ):
         command = option(command)
     return command
@@ -137,6 +163,7 @@ class _Run:
             actors=None if given["actors"] is None else read_actors(given["actors"]),
             infinite_loop_check=not given["disable_infinite_loop_check"],
             max_iterations=given["max_iterations"],
+            subflows=given["subflow"],
             **more,
         )
 
@@ -147,7 +174,7 @@ class _Run:
         from asya_flowc import compile_source
 
         text = read_source(self.file)
-        done = compile_source(text, self.file, options)
+        done = compile_source(text, self.file, options, watch=self.watched)
         self.found = done if isinstance(done, list) else list(done.warnings)
         show(self.talk, self.found, text, self.file)
         if isinstance(done, list):
@@ -156,6 +183,15 @@ class _Run:
         check_module_name(done.handlers.values(), self.file)
         detail(self.talk, done)
         return done
+
+    def watched(self, name: str, form: "Flow | Program") -> None:
+        """Tell of a pass of the compiler, and print what came out of it if --print-after names it."""
+        from asya_flowc import print_form
+
+        self.talk.detail(f"pass {name}")
+        if name in self.given["print_after"]:
+            for line in (f"-- after {name} --", *print_form(form).split("\n")[:-1]):
+                self.talk.line(line)
 
     def guarded(self, work: Callable[[], None]) -> None:
         """Run `work`; in JSON a failure is a document too."""

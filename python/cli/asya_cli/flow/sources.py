@@ -25,6 +25,8 @@ def read_source(file: str) -> str:
     """The text of the flow's file; ``-`` is standard input. Raises Failed ``unreadable``."""
     try:
         data = sys.stdin.buffer.read() if file == STDIN else Path(file).read_bytes()
+    except IsADirectoryError as error:
+        raise Failed("unreadable", f"{file}: FLOW001 this is a folder", "name the Python file that holds the flow") from error
     except OSError as error:
         raise Failed("unreadable", f"{file} cannot be read: {error.strerror}", "name the Python file that holds the flow") from error
     try:
