@@ -24,6 +24,7 @@ from asya_gateway.http.errors import refused, unexpected
 from asya_gateway.http.front import Front, Hosts
 from asya_gateway.http.internal import Internal, Readiness, internal_app
 from asya_gateway.http.limits import StreamSlots
+from asya_gateway.http.mcp import Mcp
 from asya_gateway.http.rest import Rest, not_found
 from asya_gateway.http.tokens import TokenChecker
 from asya_gateway.metrics import GatewayMetrics
@@ -94,7 +95,10 @@ class Gateway:
             retention_failed_seconds=settings.retention_failed_seconds,
         )
         slots = StreamSlots(settings.limits)
-        public = self._public_app(service, tools, slots, public_auth, metrics)
+        hosts = Hosts(settings.hosts)
+        mcp = Mcp(service, slots, hosts=hosts, max_body_bytes=settings.max_body_bytes, poll_tools=settings.poll_tools)
+        tools.changed = mcp.tools_changed
+        public = self._public_app(Rest(service, slots), mcp, hosts, public_auth, metrics)
 
         async def refresh() -> None:
             metrics.streams.set(slots.total)
@@ -131,6 +135,7 @@ class Gateway:
             await self._leaving.wait()
             self._log.info("draining", reason=self._reason)
             streams.drain()
+            mcp.drain()
             for server in servers:
                 server.should_exit = True
             await asyncio.wait(serving)
@@ -141,20 +146,18 @@ class Gateway:
         self._log.info("stopped")
         return 0
 
-    def _public_app(
-        self, service: Service, tools: Tools, slots: StreamSlots, authenticator: Authenticator, metrics: GatewayMetrics
-    ) -> ASGIApp:
-        rest = Rest(service, slots)
-
+    def _public_app(self, rest: Rest, mcp: Mcp, hosts: Hosts, authenticator: Authenticator, metrics: GatewayMetrics) -> ASGIApp:
         @asynccontextmanager
         async def lifespan(app: Starlette) -> AsyncIterator[None]:
-            yield
+            async with mcp.running():
+                yield
 
         app = Starlette(
-            routes=rest.routes(),
+            routes=[*mcp.routes(), *rest.routes()],
             exception_handlers={HTTPException: not_found, AsyaError: refused, Exception: unexpected},
             lifespan=lifespan,
         )
+        app.router.redirect_slashes = False
 
         def counted(route: str, status: int, seconds: float) -> None:
             metrics.requests.add("public", route, str(status))
@@ -164,7 +167,7 @@ class Gateway:
         return Front(
             app,
             authenticator=authenticator,
-            hosts=Hosts(self._settings.hosts),
+            hosts=hosts,
             limits=self._settings.limits,
             log=self._log,
             counted=counted,

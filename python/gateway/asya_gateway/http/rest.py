@@ -27,7 +27,7 @@ from asya_gateway.status import FINAL, Status
 from asya_gateway.store.base import Row
 from asya_gateway.views import event_view, tool_view, view
 
-__all__ = ["Rest"]
+__all__ = ["Rest", "not_found", "tracing_of"]
 
 _MAX_WAIT_SECONDS: Final = 50
 _MAX_LIMIT: Final = 200
@@ -97,7 +97,7 @@ class Rest:
             request.path_params["name"],
             request.scope["asya.json"],
             idempotency_key=key,
-            headers=_tracing(request),
+            headers=tracing_of(request),
         )
         if wait and Status(row["status"]) not in FINAL:
             row = await self._wait(principal, row, wait)
@@ -220,7 +220,8 @@ def _id(request: Request) -> str:
     return envelope_id
 
 
-def _tracing(request: Request) -> dict[str, str]:
+def tracing_of(request: Request) -> dict[str, str]:
+    """Headers of tracing that a request may add to its envelope: a well-formed ``traceparent``."""
     headers = {}
     traceparent = request.headers.get("traceparent", "")
     if _TRACEPARENT.fullmatch(traceparent):

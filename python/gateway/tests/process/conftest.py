@@ -45,6 +45,10 @@ tools:
     description: Ends soon
     actor: text-processor
     timeout: 500ms
+  slow:
+    description: Takes longer than one waits
+    actor: text-processor
+    wait: 100ms
   nowhere:
     description: Its queue does not exist
     actor: nowhere
