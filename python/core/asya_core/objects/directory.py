@@ -63,6 +63,8 @@ class DirectoryStore:
             finally:
                 with suppress(OSError):
                     os.unlink(draft, dir_fd=descriptor)
+            if not is_new and not _is_object(name, descriptor):
+                raise Refused("storage_refused", f"{self.location}: {key} is no file", "move away what is there")
             # Also where the object was there: who wrote it may have been killed before this.
             os.fsync(descriptor)
         return is_new
@@ -83,7 +85,7 @@ class DirectoryStore:
         try:
             folder, name = _split(check_key(key))
             with self._translated(f"{key} cannot be looked for", absent=key), self._folder(folder) as descriptor:
-                return stat.S_ISREG(os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_mode)
+                return _is_object(name, descriptor)
         except Refused as refusal:
             if refusal.code == "no_such_object":
                 return False
@@ -139,7 +141,7 @@ class DirectoryStore:
             yield
         except AsyaError:
             raise
-        except (FileNotFoundError, NotADirectoryError) as error:
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
             if absent is None:
                 raise self._unavailable(problem, error) from error
             raise Refused("no_such_object", f"There is no object {absent} in {self.location}") from error
@@ -212,6 +214,10 @@ def _publish(draft: str, name: str, descriptor: int) -> bool:
             return True
         return False
     return True
+
+
+def _is_object(name: str, descriptor: int) -> bool:
+    return stat.S_ISREG(os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_mode)
 
 
 def _names(descriptor: int, begin: str) -> Iterator[str]:
