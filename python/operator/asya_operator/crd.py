@@ -1,7 +1,7 @@
 """The custom resource: `asyncactors.asya.sh` as data, and the chart's template made of it (`python -m asya_operator.crd`).
 
-The one description of AsyncActor's shape: types, defaults, bounds, CEL rules and their messages, printer columns. `ci/generate.sh` writes the
-chart's file from it, tests apply it to a real API server. Knows nothing of what is made of a resource.
+The one description of AsyncActor's shape: types, defaults, bounds, CEL rules and their messages, printer columns. `ci/generate.sh`
+writes the chart's file from it, tests apply it to a real API server. Knows nothing of what is made of a resource.
 
 Bounds are not decoration: the API server estimates the cost of each rule from them and refuses the definition above its limit.
 """
@@ -92,13 +92,13 @@ def _columns() -> list[dict[str, Any]]:
 # --------------------------------------------------------------------------------------------------------------------------- small words
 
 
-def _object(properties: Schema, *, description: str = "", required: Sequence[str] = (), **more: Any) -> Schema:
+def _object(properties: Schema, more: Schema | None = None, *, description: str = "", required: Sequence[str] = ()) -> Schema:
     made: Schema = {"type": "object"}
     if description:
         made["description"] = description
     if required:
         made["required"] = list(required)
-    return made | more | {"properties": properties}
+    return made | (more or {}) | {"properties": properties}
 
 
 def _text(description: str = "", *, most: int = 253, **more: Any) -> Schema:
@@ -180,7 +180,7 @@ def _root() -> Schema:
         },
         description="A handler in plain Python that works on the messages of its own queue.",
         required=["spec"],
-        **{"x-kubernetes-validations": rules},
+        more={"x-kubernetes-validations": rules},
     )
 
 
@@ -191,7 +191,8 @@ def _spec() -> Schema:
             f"transport {UNCHANGED}",
         ),
         (
-            "!has(oldSelf.queue) || !has(oldSelf.queue.type) || (has(self.queue) && has(self.queue.type) && self.queue.type == oldSelf.queue.type)",
+            "!has(oldSelf.queue) || !has(oldSelf.queue.type) || "
+            "(has(self.queue) && has(self.queue.type) && self.queue.type == oldSelf.queue.type)",
             f"queue.type {UNCHANGED}",
         ),
         (
@@ -247,7 +248,7 @@ def _spec() -> Schema:
         },
         description="What the user chose; the operator injects the rest.",
         required=["workload"],
-        **{"x-kubernetes-validations": rules},
+        more={"x-kubernetes-validations": rules},
     )
 
 
@@ -319,8 +320,7 @@ def _scaling() -> Schema:
             "extraTriggers": _map_list(trigger, "name", most=20, description="More of KEDA's triggers."),
         },
         description="How many pods.",
-        default={"minReplicas": 0, "maxReplicas": 10},
-        **{"x-kubernetes-validations": rules},
+        more={"default": {"minReplicas": 0, "maxReplicas": 10}, "x-kubernetes-validations": rules},
     )
 
 
@@ -393,7 +393,7 @@ def _workload() -> Schema:
         },
         description="The Deployment or StatefulSet that is made.",
         required=["template"],
-        **{"x-kubernetes-validations": rules},
+        more={"x-kubernetes-validations": rules},
     )
 
 
@@ -405,7 +405,8 @@ def _pod_spec() -> Schema:
             "privileged is not allowed",
         ),
         (
-            "!has(self.securityContext) || !has(self.securityContext.allowPrivilegeEscalation) || !self.securityContext.allowPrivilegeEscalation",
+            "!has(self.securityContext) || !has(self.securityContext.allowPrivilegeEscalation) || "
+            "!self.securityContext.allowPrivilegeEscalation",
             "allowPrivilegeEscalation is not allowed",
         ),
     )
@@ -420,10 +421,10 @@ def _pod_spec() -> Schema:
             "securityContext": security,
         },
         required=["name"],
-        **{"x-kubernetes-preserve-unknown-fields": True, "x-kubernetes-validations": container_rules},
+        more={"x-kubernetes-preserve-unknown-fields": True, "x-kubernetes-validations": container_rules},
     )
     volume = _object(
-        {"name": _text(most=63, minLength=1), "hostPath": _open()}, required=["name"], **{"x-kubernetes-preserve-unknown-fields": True}
+        {"name": _text(most=63, minLength=1), "hostPath": _open()}, required=["name"], more={"x-kubernetes-preserve-unknown-fields": True}
     )
     allowed = " || ".join(f"e.name.startsWith('{prefix}')" for prefix in OWN_ENV_PREFIXES)
     rules = _rules(
@@ -472,7 +473,7 @@ def _pod_spec() -> Schema:
             "terminationGracePeriodSeconds": {"type": "integer", "format": "int64", "minimum": 0},
         },
         required=["containers"],
-        **{"x-kubernetes-preserve-unknown-fields": True, "x-kubernetes-validations": rules},
+        more={"x-kubernetes-preserve-unknown-fields": True, "x-kubernetes-validations": rules},
     )
 
 

@@ -1,3 +1,4 @@
+# ruff: noqa: RUF009 - a row is frozen, one per field
 """What the operator is told: environment variables of the process and the settings file that the chart renders. Values only, no I/O.
 
 `__main__` reads the file and hands in its parsed content; every other module takes the finished `OperatorSettings`. Knows no API server.

@@ -6,6 +6,7 @@ them; so `depth` and `delete_if_empty` need `RabbitSettings.management_url`. An 
 
 import base64
 import json
+import re
 import ssl
 import time
 from collections.abc import Callable, Iterable
@@ -88,6 +89,34 @@ class RabbitAdmin:
     def depth(self, queue: str) -> Depth:
         ready = self._ready_and_consumers(queue)[0]
         return Depth(ready=ready, unsettled=self._unsettled(queue))
+
+    def glance(self, queue: str) -> tuple[int, int]:
+        """Ready messages and consumers of the queue at this moment; needs no management API. Raises Refused ``no_such_queue``."""
+        return self._ready_and_consumers(queue)
+
+    def depths(self, namespace: str) -> dict[str, Depth | None]:
+        """All queues of a namespace in one call of the management API, as old as its statistics; None where it has no counts yet.
+
+        Queues of a namespace whose name begins with this one and a dash are among them: pick those you know.
+        """
+        base = f"/api/queues/{quote(self._settings.vhost, safe='')}"
+        columns = "columns=name,messages_ready,messages_unacknowledged"
+        found: dict[str, Depth | None] = {}
+        page, pages = 1, 1
+        while page <= pages:
+            query = f"page={page}&page_size=500&name={quote(f'^asya-{re.escape(namespace)}[-_]', safe='')}&use_regex=true&{columns}"
+            answer = self._management(f"{base}?{query}", f"Namespace {namespace}")
+            pages = int(answer.get("page_count", 1))
+            for each in answer.get("items", ()):
+                ready, unsettled = each.get("messages_ready"), each.get("messages_unacknowledged")
+                known = isinstance(ready, int) and isinstance(unsettled, int)
+                found[str(each["name"])] = Depth(ready=ready, unsettled=unsettled) if known else None
+            page += 1
+        return found
+
+    def delete(self, queue: str) -> None:
+        """Delete the queue and what is in it. Not there is done."""
+        self._call(lambda channel: channel.queue_delete(queue))
 
     def delete_if_empty(self, queue: str) -> bool:
         """Delete the queue unless it holds messages, unsettled ones included, or has consumers. True if it is gone afterwards.
@@ -186,19 +215,28 @@ class RabbitAdmin:
 
     def _statistics(self, queue: str) -> int:
         """Unsettled messages of the queue, as old as the broker's statistics."""
-        import urllib.error  # here, as every sidecar imports this module and none asks: 10 ms of its start
+        found = self._management(f"/api/queues/{quote(self._settings.vhost, safe='')}/{quote(queue, safe='')}", f"Queue {queue}")
+        count = found.get("messages_unacknowledged")
+        if not isinstance(count, int):
+            # A queue that was made a moment ago has no statistics yet.
+            raise Unavailable("statistics_missing", f"Management API has no counts of queue {queue} yet", "try again in a few seconds")
+        return count
+
+    def _management(self, path: str, what: str) -> dict[str, Any]:
+        """A document of the management API. `what` it is about, for sentences."""
+        import http.client  # here, as every sidecar imports this module and none asks: 10 ms of its start
+        import urllib.error
         import urllib.request
 
         url = self._settings.management_url
         if url is None:
             raise Refused(
                 "management_needed",
-                f"Unsettled messages of queue {queue} are not known without the management API",
+                f"{what}: unsettled messages are not known without the management API",
                 "set the URL of RabbitMQ's management plugin",
             )
         credentials = self._settings.credentials()
         basic = base64.b64encode(f"{credentials.username}:{credentials.password}".encode()).decode()
-        path = f"/api/queues/{quote(self._settings.vhost, safe='')}/{quote(queue, safe='')}"
         request = urllib.request.Request(url.rstrip("/") + path, headers={"Authorization": f"Basic {basic}"})
         context = ssl.create_default_context(cafile=self._settings.tls_ca) if url.startswith("https:") else None
         try:
@@ -206,16 +244,14 @@ class RabbitAdmin:
                 found = json.load(answer)
         except urllib.error.HTTPError as error:
             if error.code == 404:
-                raise Refused("no_such_queue", f"Queue {queue} is not known to the management API at {url}", "declare it first") from error
+                raise Refused("no_such_queue", f"{what} is not known to the management API at {url}", "declare it first") from error
             if error.code in (401, 403):
                 raise Refused(
                     "broker_refused", f"Management API at {url} refused the user: {error.code}", "give it the tag monitoring"
                 ) from error
             raise Unavailable("management_unavailable", f"Management API at {url} answered {error.code}", "try again later") from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             raise Unavailable("management_unavailable", f"Management API at {url} cannot be read", "check the URL") from error
-        count = found.get("messages_unacknowledged") if isinstance(found, dict) else None
-        if not isinstance(count, int):
-            # A queue that was made a moment ago has no statistics yet.
-            raise Unavailable("statistics_missing", f"Management API has no counts of queue {queue} yet", "try again in a few seconds")
-        return count
+        if not isinstance(found, dict):
+            raise Unavailable("management_unavailable", f"Management API at {url} does not answer as RabbitMQ's", "check the URL")
+        return found

@@ -1,0 +1,34 @@
+"""What a reconciler remembers between reconciles of an actor, in memory only: all of it can be lost at any time. Values, no I/O."""
+
+from dataclasses import dataclass, field
+
+from asya_operator.conditions import Depth
+from asya_operator.policies import Verdict
+
+__all__ = ["Memory"]
+
+
+@dataclass(slots=True, kw_only=True)
+class Memory:
+    """Of one actor (by uid).
+
+    Attributes:
+        uid: of the actor; another uid is another actor.
+        ensured: generation for which the queue was last declared; None: never, or it must be again.
+        queue: what came of it.
+        depth: as last read.
+        accepted: by kind, the hash applied last and the paths that differed right after it.
+        made: monotonic seconds of the last creation of a child.
+        keeps_queue: the event QueueKept was sent.
+        told: (status, reason) of Ready in the last event, if one was sent.
+        warned: generation for which MixedTransports and CrewMissing were looked at.
+    """
+
+    uid: str
+    ensured: int | None = None
+    queue: Verdict | None = None
+    depth: Depth | None = None
+    accepted: dict[str, tuple[str, frozenset[str]]] = field(default_factory=dict)
+    made: float = float("-inf")
+    keeps_queue: bool = False
+    warned: int | None = None
