@@ -8,7 +8,7 @@ import builtins
 import symtable
 
 from asya_flowc.diagnostics import Reporter
-from asya_flowc.ir import HandlerUse, Program, RouterKind
+from asya_flowc.ir import HandlerUse, Program
 from asya_flowc.passes.resolve_names import variables
 from asya_flowc.runtime_text import find_actors, mappings_of
 from asya_flowc.verify import BrokenInvariant
@@ -22,16 +22,17 @@ def check_routers(text: str, program: Program, report: Reporter) -> None:
         tree = ast.parse(text)
     except SyntaxError as error:
         raise BrokenInvariant(f"routers.py does not parse: {error.msg} (line {error.lineno})") from error
-    if _needs_newer_python(text, tree):
+    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    if _needs_newer_python(text, [functions[router.name] for router in program.routers]):
         report.add("W603", program.flow.span, f"expressions of '{program.flow.name}' need a newer Python than 3.9")
     unknown = sorted(_undefined(text))
     if unknown:
         raise BrokenInvariant(f"routers.py uses undefined names: {', '.join(unknown)}")
     _check_resolution(program)
-    _check_table(tree, program)
+    _check_table(functions, program)
 
 
-def _needs_newer_python(text: str, tree: ast.Module) -> bool:
+def _needs_newer_python(text: str, functions: list[ast.FunctionDef]) -> bool:
     try:
         ast.parse(text, feature_version=(3, 9))
     except SyntaxError:
@@ -40,7 +41,8 @@ def _needs_newer_python(text: str, tree: ast.Module) -> bool:
         isinstance(node, ast.Subscript)
         and isinstance(node.slice, ast.Tuple)
         and any(isinstance(one, ast.Starred) for one in node.slice.elts)
-        for node in ast.walk(tree)
+        for function in functions
+        for node in ast.walk(function)
     )
 
 
@@ -66,15 +68,14 @@ def _check_resolution(program: Program) -> None:
             raise BrokenInvariant(f"resolve({name!r}) gives {found}, expected {actor}")
 
 
-def _check_table(tree: ast.Module, program: Program) -> None:
+def _check_table(functions: dict[str, ast.FunctionDef], program: Program) -> None:
     """The names that each function inserts are those of the program's chains, in order."""
     names = {one.key: one.name for one in program.flow.handlers}
-    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
     for router in program.routers:
         wanted: list[str] = []
         for arm in router.arms:
             wanted += [names[one.handler] if isinstance(one, HandlerUse) else program.router(one.router).name for one in arm.chain.steps]
-        found = _resolved(functions[router.name]) if router.kind is not RouterKind.END else []
+        found = _resolved(functions[router.name])
         if found != wanted:
             raise BrokenInvariant(f"{router.name} inserts {found}, expected {wanted}")
 
