@@ -11,6 +11,7 @@ import base64
 import hashlib
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC
 from typing import Any, Final, TypeVar
 
@@ -92,7 +93,7 @@ class S3Store:
 
         def read(client: Any) -> bytes:
             answer = client.get_object(Bucket=self._place.bucket, Key=self._prefix + key, ChecksumMode="ENABLED")
-            with answer["Body"] as stream:
+            with closing(answer["Body"]) as stream:  # its own __enter__ gives the raw stream, past the comparison of checksums
                 if limit_bytes is not None and answer["ContentLength"] > limit_bytes:
                     raise Refused(
                         "object_too_large",
