@@ -136,7 +136,6 @@ REFUSALS = [
     (403, "InvalidAccessKeyId", "access_denied", "correct the access key"),
     (403, "RequestTimeTooSkewed", "access_denied", "clock"),
     (404, "NoSuchBucket", "no_such_storage", "make the bucket"),
-    (301, "PermanentRedirect", "storage_refused", "region"),
     (400, "AuthorizationHeaderMalformed", "storage_refused", "region"),
     (400, "EntityTooLarge", "storage_refused", "documentation"),
 ]
@@ -144,7 +143,7 @@ REFUSALS = [
 
 @pytest.mark.parametrize(("status", "code", "ours", "hint"), REFUSALS, ids=[code for _, code, _, _ in REFUSALS])
 def test_a_refusal_says_what_to_do(make: MakeStore, proxy: FaultProxy, status: int, code: str, ours: str, hint: str) -> None:
-    proxy.faults += [Fault(status=status, code=code)] * 9  # boto3 looks for the bucket's region by itself
+    proxy.faults += [Fault(status=status, code=code)] * 9  # boto3 asks for the bucket's region by itself
 
     with pytest.raises(Refused, match=hint) as told:
         make().put_if_absent("a", b"1")
