@@ -1,17 +1,20 @@
 #!/usr/bin/env bash
 # Starts and stops the servers that tests talk to. See docs/contributing/services.md.
 #
-#   ci/services.sh start  [NAME…]   install what is missing, start, wait until it serves   (default: rabbitmq)
-#   ci/services.sh fresh  [NAME…]   the same, with nothing on it unless it runs already: an ended machine leaves half-written data  (default: rabbitmq)
+#   ci/services.sh start  [NAME…]   install what is missing, start, wait until it serves   (default: rabbitmq rabbitmq4)
+#   ci/services.sh fresh  [NAME…]   the same, with nothing on it unless it runs already: an ended machine leaves half-written data  (default: rabbitmq rabbitmq4)
 #   ci/services.sh stop   [NAME…]   end what this script started                           (default: all)
 #   ci/services.sh status [NAME…]   one line each                                          (default: all)
 #   ci/services.sh env    [NAME…]   `export …` lines for tests; a faults node says so by _FAULTS_   (default: all that run)
 #   ci/services.sh wipe   [NAME…]   stop and remove data, logs and password                (default: all)
 #   ci/services.sh ctl    NAME ARG… rabbitmqctl against that node
+#   ci/services.sh eval   NAME TEXT Erlang expressions on that node, such as: 'rabbit_misc:version().'
 #
 # NAME is one of
 #   rabbitmq            RabbitMQ 3.10 of Debian 12, shared by everything that only needs a broker
 #   rabbitmq-faults     the same, for tests that kill, stop or starve their broker
+#   rabbitmq4           RabbitMQ 4 of Debian 13, unpacked in the cache, not installed
+#   rabbitmq4-faults    the same, for tests that kill, stop or starve their broker
 set -Eeuo pipefail
 shopt -s inherit_errexit
 
@@ -19,7 +22,8 @@ services_folder="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/services"
 # shellcheck source=ci/services/rabbitmq.sh
 source "$services_folder/rabbitmq.sh"
 
-ALL=(rabbitmq rabbitmq-faults)
+ALL=(rabbitmq rabbitmq-faults rabbitmq4 rabbitmq4-faults)
+DEFAULT=(rabbitmq rabbitmq4)
 
 say() { printf '%s\n' "services: $*" >&2; }
 fail() {
@@ -40,33 +44,52 @@ main() {
     shift || true
     local names=("$@") name
     case $verb in
-    start | fresh) [[ $# -gt 0 ]] || names=(rabbitmq) ;;
+    start | fresh) [[ $# -gt 0 ]] || names=("${DEFAULT[@]}") ;;
     stop | status | env | wipe) [[ $# -gt 0 ]] || names=("${ALL[@]}") ;;
-    ctl)
-        [[ $# -ge 2 ]] || fail "ctl needs a service and a command, such as: ctl rabbitmq list_queues"
+    ctl | eval)
+        [[ $# -ge 2 ]] || fail "$verb needs a service and a command, such as: ctl rabbitmq list_queues"
         names=("$1")
         ;;
     help | -h | --help)
         usage
         return 0
         ;;
-    *) fail "There is no command '$verb'; expected start, fresh, stop, status, env, wipe or ctl" ;;
+    *) fail "There is no command '$verb'; expected start, fresh, stop, status, env, wipe, ctl or eval" ;;
     esac
     for name in "${names[@]}"; do check_name "$name"; done
-    if [[ $verb == ctl ]]; then
+    if [[ $verb == ctl || $verb == eval ]]; then
         shift
-        rabbitmq_ctl "${names[0]}" "$@"
+        "rabbitmq_$verb" "${names[0]}" "$@"
         return
     fi
-    for name in "${names[@]}"; do
-        rabbitmq_select "$name"
-        if [[ $verb == fresh ]]; then
-            rabbitmq_pid >/dev/null || rabbitmq_wipe
-            rabbitmq_start
-        else
+    case $verb in
+    start | fresh) start_all "$verb" "${names[@]}" ;;
+    *)
+        for name in "${names[@]}"; do
+            rabbitmq_select "$name"
             "rabbitmq_$verb"
-        fi
+        done
+        ;;
+    esac
+}
+
+# All at the same time: each spends most of its start waiting.
+start_all() {
+    local verb=$1 name failed=() starting=()
+    shift
+    for name in "$@"; do
+        (
+            rabbitmq_select "$name"
+            [[ $verb == start ]] || rabbitmq_pid >/dev/null || rabbitmq_wipe
+            rabbitmq_start
+        ) &
+        starting+=("$!")
     done
+    for name in "$@"; do
+        wait "${starting[0]}" || failed+=("$name")
+        starting=("${starting[@]:1}")
+    done
+    [[ ${#failed[@]} == 0 ]] || exit 1 # each has said why
 }
 
 main "$@"

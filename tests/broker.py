@@ -11,10 +11,12 @@ import os
 import signal
 import subprocess
 import urllib.request
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 SERVICES = Path(__file__).parents[1] / "ci" / "services.sh"
 
@@ -32,7 +34,7 @@ class Node:
     @contextmanager
     def reserved(self) -> Iterator["Node"]:
         """Have it alone, empty and serving."""
-        cache = Path(os.environ.get("ASYA_CACHE", Path.home() / ".cache" / "asya"))
+        cache = _cache()
         lock = cache / "services" / f"{self.name}.tests.lock"
         lock.parent.mkdir(parents=True, exist_ok=True)
         with lock.open("w") as file:
@@ -41,9 +43,40 @@ class Node:
             yield self
 
     def renew(self) -> None:
-        """Start it with nothing on it. After a kill too: what it could not recover makes it answer 541 for other queues."""
-        self._services("wipe", self.name)
-        self.start()
+        """Make it serve with nothing on it. After a kill too: what it could not recover makes it answer 541 for other queues.
+
+        Queues and exchanges are taken away and a quorum queue is tried; only if one of these fails the node is wiped and started anew,
+        which takes ten times as long.
+        """
+        if not (self._is_running() and self._is_cleared()):
+            self._services("wipe", self.name)
+            self.start()
+
+    def _is_running(self) -> bool:
+        return "\trunning\t" in self._services("status", self.name)
+
+    def _is_cleared(self) -> bool:
+        """Take everything away, and try whether it works as a new one does."""
+        probe = f"probe-{uuid.uuid4().hex}"
+        try:
+            self.set_memory_limit(0.4)
+            self.clear()
+            self.api("PUT", f"queues/%2F/{probe}", {"durable": True, "arguments": {"x-queue-type": "quorum"}})
+            message = {"properties": {}, "routing_key": probe, "payload": "1", "payload_encoding": "string"}
+            self.api("POST", "exchanges/%2F/amq.default/publish", message)
+            got = self.api("POST", f"queues/%2F/{probe}/get", {"count": 1, "ackmode": "ack_requeue_false", "encoding": "auto"})
+            self.api("DELETE", f"queues/%2F/{probe}")
+            return len(got) == 1 and self.api("GET", "queues/%2F?columns=name") == []
+        except (OSError, AssertionError):  # HTTPError is an OSError; AssertionError is what the script says
+            return False
+
+    def clear(self, prefix: str = "") -> None:
+        """Take away every queue whose name begins so, and every exchange but RabbitMQ's own."""
+        for kind in ("queues", "exchanges"):
+            for each in self.api("GET", f"{kind}/%2F?disable_stats=true"):
+                name = each["name"]
+                if name.startswith(prefix) and name and not name.startswith("amq."):
+                    self.api("DELETE", f"{kind}/%2F/{quote(name, safe='')}")
 
     def start(self) -> None:
         """Start it, or do nothing if it serves."""
@@ -56,7 +89,7 @@ class Node:
         cannot be read after the restart (seen 3 of 3 times; 4 of 4 were whole after this call or 3 s). Most likely its name was not yet in
         the dets table of names, which is written late. Actors' queues are older; those of tests are not.
         """
-        self.ctl("eval", "[ok = dets:sync(Table) || Table <- dets:all()].")
+        self.evaluate("[ok = dets:sync(Table) || Table <- dets:all()].")
         pid = int(self._told("PID"))
         os.kill(pid, signal.SIGKILL)
         while _is_alive(pid):
@@ -76,9 +109,17 @@ class Node:
         """Run rabbitmqctl; gives what it prints."""
         return self._services("ctl", self.name, *arguments)
 
+    def evaluate(self, expressions: str) -> str:
+        """Evaluate Erlang on the node; gives what it prints. Much quicker than `ctl`."""
+        return self._services("eval", self.name, expressions)
+
     def close_all_connections(self) -> None:
         """Close every client's connection."""
-        self.ctl("close_all_connections", "cut by a test")
+        self.evaluate('rabbit_networking:close_connections(rabbit_networking:connections(), <<"cut by a test">>).')
+
+    def set_memory_limit(self, fraction: float) -> None:
+        """Take no publishes if more memory than this part of the machine's is used; 0.4 is RabbitMQ's own choice."""
+        self.evaluate(f"vm_memory_monitor:set_vm_memory_high_watermark({fraction:f}).")
 
     def api(self, method: str, path: str, body: object = None) -> Any:
         """Call the management API; gives the parsed answer, None if it is empty."""
@@ -107,9 +148,15 @@ class Node:
         return run.stdout
 
 
-def is_installed() -> bool:
-    """Whether RabbitMQ is on this machine; tests that need it are skipped without it on a laptop."""
+def is_installed(name: str) -> bool:
+    """Whether the service's RabbitMQ is on this machine; tests that need it are skipped without it on a laptop."""
+    if name.startswith("rabbitmq4"):
+        return any(_cache().glob("rabbitmq4-*/complete"))
     return Path("/usr/sbin/rabbitmq-server").exists()
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("ASYA_CACHE", Path.home() / ".cache" / "asya"))
 
 
 def _is_alive(pid: int) -> bool:

@@ -1,7 +1,8 @@
-"""What several tiers share: the broker that tests may hurt."""
+"""What several tiers share: the brokers that tests may hurt."""
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -14,7 +15,20 @@ def broker() -> Iterator[Node]:
 
     Tests that use it carry the mark ``hurts_broker``: they run in one process, beside all others.
     """
-    if not os.environ.get("CI") and not is_installed():
-        pytest.skip("RabbitMQ is not installed: ci/services.sh start")
-    with Node().reserved() as node:
+    with _reserved(Node()) as node:
+        yield node
+
+
+@pytest.fixture(scope="session")
+def broker4() -> Iterator[Node]:
+    """The same with RabbitMQ 4."""
+    with _reserved(Node("rabbitmq4-faults")) as node:
+        yield node
+
+
+@contextmanager
+def _reserved(node: Node) -> Iterator[Node]:
+    if not os.environ.get("CI") and not is_installed(node.name):
+        pytest.skip(f"RabbitMQ is not there: ci/services.sh start {node.name}")
+    with node.reserved():
         yield node

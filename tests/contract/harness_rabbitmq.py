@@ -10,11 +10,13 @@ from asya_core.transports.rabbitmq import QueueType, RabbitAdmin, RabbitSettings
 from tests.broker import Node
 
 MAX_MESSAGE_BYTES: Final = 100_000
+DELAYS: Final = "contract"
+"""Namespace of the delay exchange that all cases share: a retry goes by its routing key, and making twelve queues per case takes time."""
 
 
-def rabbit_transport(url: str, namespace: str, queue_type: str) -> RabbitTransport:
+def rabbit_transport(url: str, queue_type: str) -> RabbitTransport:
     """The transport that contract cases use: small limit."""
-    settings = RabbitSettings.from_url(url, namespace=namespace, queue_type=QueueType(queue_type), max_message_bytes=MAX_MESSAGE_BYTES)
+    settings = RabbitSettings.from_url(url, namespace=DELAYS, queue_type=QueueType(queue_type), max_message_bytes=MAX_MESSAGE_BYTES)
     return RabbitTransport(settings)
 
 
@@ -38,20 +40,20 @@ class RabbitHarness:
         self._was_killed = False
 
     def transport(self) -> RabbitTransport:
-        return rabbit_transport(self._node.url, self.namespace, self._queue_type.value)
+        return rabbit_transport(self._node.url, self._queue_type.value)
 
     def victim(self) -> RemoteTransport:
-        arguments = (self._node.url, self.namespace, self._queue_type.value)
+        arguments = (self._node.url, self._queue_type.value)
         return RemoteTransport("tests.contract.harness_rabbitmq:rabbit_transport", *arguments, max_message_bytes=MAX_MESSAGE_BYTES)
 
     def admin(self) -> RabbitAdmin:
         return RabbitAdmin(
             RabbitSettings.from_url(
                 self._node.url,
-                namespace=self.namespace,
+                namespace=DELAYS,
                 queue_type=self._queue_type,
                 management_url=self._node.management_url,
-                statistics_seconds=1.0,
+                statistics_seconds=0.6,
             )
         )
 
@@ -64,19 +66,17 @@ class RabbitHarness:
         await asyncio.to_thread(self._node.start)
 
     async def block(self) -> None:
-        await asyncio.to_thread(self._node.ctl, "set_vm_memory_high_watermark", "0.00001")
+        await asyncio.to_thread(self._node.set_memory_limit, 0.00001)
 
     async def unblock(self) -> None:
-        await asyncio.to_thread(self._node.ctl, "set_vm_memory_high_watermark", "0.4")
+        await asyncio.to_thread(self._node.set_memory_limit, 0.4)
 
     def close(self) -> None:
         """Take the namespace's queues away; a node that was killed begins anew."""
         if self._was_killed:
             self._node.renew()
             return
-        for queue in self._node.api("GET", "queues?columns=name"):
-            if queue["name"].startswith(f"asya-{self.namespace}"):
-                self._node.api("DELETE", f"queues/%2F/{queue['name']}")
+        self._node.clear(f"asya-{self.namespace}")
 
 
 class ClassicHarness(RabbitHarness):

@@ -10,12 +10,14 @@ from asya_core.testing.harness import EmbeddedHarness, Harness, TwinHarness
 from tests.broker import Node
 from tests.contract.harness_rabbitmq import ClassicHarness, RabbitHarness
 
-MakeHarness = Callable[[Path, Callable[[], Node]], Harness]
+MakeHarness = Callable[[Path, Callable[[str], Node]], Harness]
 IMPLEMENTATIONS: dict[str, tuple[type[Harness], MakeHarness]] = {
     "twin": (TwinHarness, lambda folder, broker: TwinHarness()),
     "embedded": (EmbeddedHarness, lambda folder, broker: EmbeddedHarness(folder)),
-    "rabbitmq": (RabbitHarness, lambda folder, broker: RabbitHarness(broker())),
-    "rabbitmq-classic": (ClassicHarness, lambda folder, broker: ClassicHarness(broker())),
+    "rabbitmq": (RabbitHarness, lambda folder, broker: RabbitHarness(broker("broker"))),
+    "rabbitmq-classic": (ClassicHarness, lambda folder, broker: ClassicHarness(broker("broker"))),
+    "rabbitmq4": (RabbitHarness, lambda folder, broker: RabbitHarness(broker("broker4"))),
+    "rabbitmq4-classic": (ClassicHarness, lambda folder, broker: ClassicHarness(broker("broker4"))),
 }
 RABBITMQ = [pytest.mark.rabbitmq, pytest.mark.hurts_broker]
 
@@ -33,7 +35,7 @@ def _parameters() -> list[object]:
 @pytest.mark.parametrize(("case", "make"), _parameters())
 @pytest.mark.behaviour("transport:contract")
 def test_transport_keeps_its_contract(case: Case, make: MakeHarness, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    run_case(case, make(tmp_path, lambda: request.getfixturevalue("broker")))
+    run_case(case, make(tmp_path, request.getfixturevalue))
 
 
 def test_the_contract_has_thirty_cases_in_order() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from pika import frame, spec
 
 Answer = Callable[["Conversation", int, Any], Awaitable[None] | None]
+CAPABILITIES = ("publisher_confirms", "basic.nack", "consumer_cancel_notify", "connection.blocked", "authentication_failure_close")
 HEADER = b"AMQP\x00\x00\x09\x01"
 
 
@@ -116,11 +117,7 @@ class FakeBroker:
         self.answers = answers or {}
         self.heartbeat_seconds = heartbeat_seconds
         self.frame_max = frame_max
-        self.properties: dict[str, Any] = {
-            "capabilities": dict.fromkeys(
-                ("publisher_confirms", "basic.nack", "consumer_cancel_notify", "connection.blocked", "authentication_failure_close"), True
-            )
-        }
+        self.properties: dict[str, Any] = {"capabilities": dict.fromkeys(CAPABILITIES, True)}
         self.mute = False
         self.connections: list[Conversation] = []
         self.changed = asyncio.Event()

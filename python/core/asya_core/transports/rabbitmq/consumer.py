@@ -48,11 +48,15 @@ def attempt_and_origin(headers: dict[str, Any], redelivered: bool, queue_type: Q
 
     A quorum queue counts how often a message came back (`x-delivery-count`); a classic one only knows whether it did. `x-death` tells
     where it was dead-lettered: from a delay queue that is a retry, from elsewhere the message was given up and its attempts begin anew.
+
+    RabbitMQ 4.0 leaves the count of a rejected message's *old* queue on it, always 1, until its new queue has a count of its own, 1 too.
+    So there one return of a rejected message is not seen: better than a first delivery that looks like the second.
     """
     returns = _whole(headers.get("x-delivery-count")) if queue_type is QueueType.QUORUM else int(redelivered)
     died_in = _last_death_queue(headers)
     if died_in is not None and not topology.is_delay_queue(died_in):
-        return 1 + returns, died_in
+        rejected = headers.get("x-last-death-reason") == "rejected"
+        return max(1, returns) if rejected else 1 + returns, died_in
     origin = headers.get(topology.ORIGIN_HEADER)
     return 1 + _whole(headers.get(topology.ATTEMPT_HEADER)) + returns, origin if isinstance(origin, str) and origin else None
 
