@@ -135,6 +135,32 @@ def test_the_end_actor_answers_with_the_reference(mesh: Mesh, crew: Crew, result
     assert json.loads(body)["payload"] == big
 
 
+def test_a_gateway_that_is_away_gets_the_final_status_once_it_is_back(mesh: Mesh, crew: Crew, record: Record, gateway: Any) -> None:
+    gateway.status = 503
+    error_end = crew("error-end", ASYA_GATEWAY_URL=gateway.url)
+
+    mesh.send("error-end", envelope(1, "a", error={"code": "timeout", "message": "m", "traceback": "secret", "actor": "a", "attempt": 2}))
+    assert settled(error_end, envelope_id="7", attempt=1)["outcome"] == "retry"
+    assert record("errors/7.json")["error"]["traceback"] == "secret"
+    gateway.status = 200
+
+    assert settled(error_end, envelope_id="7", outcome="ok")
+    report = gateway.final()
+    assert (report["status"], report["error"]["code"], report["actor"], report["attempt"]) == ("failed", "timeout", "a", 2)
+    assert report["result_ref"]["key"] == "errors/7.json"
+    assert "secret" not in json.dumps(report)
+
+
+def test_a_report_that_the_gateway_refuses_for_good_is_not_repeated(mesh: Mesh, crew: Crew, gateway: Any) -> None:
+    gateway.status = 422
+    happy = crew("happy-end", ASYA_GATEWAY_URL=gateway.url)
+
+    mesh.send("happy-end", envelope(1, "a"))
+
+    assert settled(happy, envelope_id="7")["outcome"] == "ok"
+    assert happy.sidecar.event("final report refused")["envelope_id"] == "7"
+
+
 REFUSALS = {
     "absent": ({"ASYA_CREW_STORAGE_URL": ""}, "ASYA_CREW_STORAGE_URL is not set; expected s3://bucket/prefix or file:///folder"),
     "scheme": ({"ASYA_CREW_STORAGE_URL": "ftp://x"}, "ASYA_CREW_STORAGE_URL is 'ftp://x'; expected s3://bucket/prefix or file:///folder"),
