@@ -33,7 +33,7 @@ static: setup ## Lint, formatting, types, import contracts
 unit: setup ## Tests of each package beside it, and branch coverage of the pure modules
 	@ci/test.sh unit
 
-services: setup ## Install and start the services that tests use (RabbitMQ)
+services: setup ## Install and start the services that tests use (RabbitMQ, an S3-compatible server)
 	@ci/services.sh fresh
 
 contract: setup services ## The transports' contract suite, and bad input, over every implementation

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Starts and stops the servers that tests talk to. See docs/contributing/services.md.
 #
-#   ci/services.sh start  [NAME…]   install what is missing, start, wait until it serves   (default: rabbitmq rabbitmq4)
-#   ci/services.sh fresh  [NAME…]   the same, with nothing on it unless it runs already: an ended machine leaves half-written data  (default: rabbitmq rabbitmq4)
+#   ci/services.sh start  [NAME…]   install what is missing, start, wait until it serves   (default: rabbitmq rabbitmq4 s3)
+#   ci/services.sh fresh  [NAME…]   the same, with nothing on it unless it runs already: an ended machine leaves half-written data  (default: rabbitmq rabbitmq4 s3)
 #   ci/services.sh stop   [NAME…]   end what this script started                           (default: all)
 #   ci/services.sh status [NAME…]   one line each                                          (default: all)
 #   ci/services.sh env    [NAME…]   `export …` lines for tests; a faults node says so by _FAULTS_   (default: all that run)
@@ -15,15 +15,18 @@
 #   rabbitmq-faults     the same, for tests that kill, stop or starve their broker
 #   rabbitmq4           RabbitMQ 4 of Debian 13, unpacked in the cache, not installed
 #   rabbitmq4-faults    the same, for tests that kill, stop or starve their broker
+#   s3                  versitygw, an S3-compatible server, built from its Go module
 set -Eeuo pipefail
 shopt -s inherit_errexit
 
 services_folder="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/services"
 # shellcheck source=ci/services/rabbitmq.sh
 source "$services_folder/rabbitmq.sh"
+# shellcheck source=ci/services/s3.sh
+source "$services_folder/s3.sh"
 
-ALL=(rabbitmq rabbitmq-faults rabbitmq4 rabbitmq4-faults)
-DEFAULT=(rabbitmq rabbitmq4)
+ALL=(rabbitmq rabbitmq-faults rabbitmq4 rabbitmq4-faults s3)
+DEFAULT=(rabbitmq rabbitmq4 s3)
 
 say() { printf '%s\n' "services: $*" >&2; }
 fail() {
@@ -48,6 +51,7 @@ main() {
     stop | status | env | wipe) [[ $# -gt 0 ]] || names=("${ALL[@]}") ;;
     ctl | eval)
         [[ $# -ge 2 ]] || fail "$verb needs a service and a command, such as: ctl rabbitmq list_queues"
+        [[ $1 == rabbitmq* ]] || fail "$verb is for RabbitMQ's nodes, not for '$1'"
         names=("$1")
         ;;
     help | -h | --help)
@@ -66,6 +70,11 @@ main() {
     start | fresh) start_all "$verb" "${names[@]}" ;;
     *)
         for name in "${names[@]}"; do
+            if [[ $name == s3 ]]; then
+                s3_select
+                "s3_$verb"
+                continue
+            fi
             rabbitmq_select "$name"
             "rabbitmq_$verb"
         done
@@ -79,6 +88,11 @@ start_all() {
     shift
     for name in "$@"; do
         (
+            if [[ $name == s3 ]]; then
+                s3_select
+                "s3_$verb"
+                exit
+            fi
             rabbitmq_select "$name"
             [[ $verb == start ]] || rabbitmq_pid >/dev/null || rabbitmq_wipe
             rabbitmq_start

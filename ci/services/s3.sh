@@ -86,9 +86,9 @@ s3_stop() {
 s3_status() {
     local pid
     if pid=$(s3_pid) && s3_serves; then
-        printf 's3: serves, 127.0.0.1:%s, pid %s\n' "$s3_port" "$pid"
+        printf 's3\trunning\tversitygw\tpid %s\thttp 127.0.0.1:%s\n' "$pid" "$s3_port"
     else
-        printf 's3: does not run\n'
+        printf 's3\tstopped\n'
     fi
 }
 
