@@ -30,6 +30,8 @@ _RUNTIME = "docs/reference/runtime.md"
 _ENVELOPE = "docs/reference/envelope.md"
 _RABBITMQ = "docs/reference/rabbitmq.md"
 _TRANSPORTS = "docs/reference/transports.md"
+_RESULTS = "docs/reference/results.md"
+_STORAGE = "docs/reference/storage.md"
 _CLI = "docs/how-to/run-locally.md"
 
 BEHAVIOURS: dict[str, Behaviour] = {
@@ -47,6 +49,31 @@ BEHAVIOURS: dict[str, Behaviour] = {
         sentence="A broker that is killed and restarted, or closes all connections, loses nothing and needs no restart of a sidecar.",
         source=_SIDECAR,
         components=("sidecar", "rabbitmq"),
+    ),
+    "crew:one-object-per-id": Behaviour(
+        sentence="An end actor keeps one object per envelope id; a redelivery changes nothing and is answered with what is stored.",
+        source=_RESULTS,
+        components=("crew",),
+    ),
+    "crew:stored-before-reported": Behaviour(
+        sentence="Nothing is reported to the gateway or acknowledged before it is stored, whatever the storage does.",
+        source=_RESULTS,
+        components=("crew", "sidecar"),
+    ),
+    "crew:outage": Behaviour(
+        sentence="A storage that is away for a while loses no result and no error record.",
+        source=_RESULTS,
+        components=("crew", "sidecar"),
+    ),
+    "gateway:final-until-recorded": Behaviour(
+        sentence="A final status is reported until the gateway has recorded it or refused it for good.",
+        source=_SIDECAR,
+        components=("sidecar", "gateway"),
+    ),
+    "objects:contract": Behaviour(
+        sentence="Every object store keeps the same contract: written once, whole or absent, errors in one sentence.",
+        source=_STORAGE,
+        components=("crew", "gateway"),
     ),
     "rabbitmq:rotated-password": Behaviour(
         sentence="A password that was rotated in the credentials folder is used at the next connect; nothing is restarted.",

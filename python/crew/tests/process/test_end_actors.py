@@ -50,6 +50,7 @@ def test_an_exception_is_stored_with_its_traceback(mesh: Mesh, crew: Crew, recor
     assert "in fail" in stored["error"]["traceback"]
 
 
+@pytest.mark.behaviour("crew:one-object-per-id")
 def test_the_same_envelope_twice_is_one_object(mesh: Mesh, crew: Crew, record: Record, results: Path) -> None:
     happy = crew("happy-end")
     first = envelope({"n": 1}, "a", envelope_id="one")
@@ -67,6 +68,7 @@ def test_the_same_envelope_twice_is_one_object(mesh: Mesh, crew: Crew, record: R
     assert [each["outcome"] for each in happy.sidecar.events("delivery")] == ["ok"] * 4
 
 
+@pytest.mark.behaviour("crew:outage")
 def test_a_storage_that_is_away_loses_nothing(mesh: Mesh, crew: Crew, record: Record, results: Path) -> None:
     happy = crew("happy-end").ready()
     away = results.with_name("away")
@@ -135,6 +137,7 @@ def test_the_end_actor_answers_with_the_reference(mesh: Mesh, crew: Crew, result
     assert json.loads(body)["payload"] == big
 
 
+@pytest.mark.behaviour("gateway:final-until-recorded")
 def test_a_gateway_that_is_away_gets_the_final_status_once_it_is_back(mesh: Mesh, crew: Crew, record: Record, gateway: Any) -> None:
     gateway.status = 503
     error_end = crew("error-end", ASYA_GATEWAY_URL=gateway.url)

@@ -71,6 +71,7 @@ def test_results_and_errors_are_objects_of_the_bucket(mesh: Mesh, start: Start, 
     assert "in fail" in record(objects, "errors/bad.json")["error"]["traceback"]
 
 
+@pytest.mark.behaviour("crew:stored-before-reported")
 def test_nothing_is_reported_before_it_is_stored_and_each_id_has_one_object(
     mesh: Mesh, start: Start, objects: ObjectStore, proxy: FaultProxy, gateway: Gateway
 ) -> None:
@@ -89,6 +90,7 @@ def test_nothing_is_reported_before_it_is_stored_and_each_id_has_one_object(
     assert [each.key for each in objects.list()] == [f"results/id{number}.json" for number in range(8)]
 
 
+@pytest.mark.behaviour("crew:outage")
 def test_an_outage_of_the_server_loses_nothing(mesh: Mesh, crew: Start, s3_server: S3Server, folder: Path) -> None:  # noqa: F811
     with OwnServer(s3_server, folder) as own:
         own.stop()
