@@ -28,10 +28,10 @@ class ExitCode(IntEnum):
 
 MEANINGS: Final[dict[ExitCode, str]] = {
     ExitCode.DONE: "done",
-    ExitCode.NO: "done, and the answer is no: the envelope failed",
-    ExitCode.USAGE: "usage: an option, a values file, the JSON input, the route or the handler is not right",
-    ExitCode.UNAVAILABLE: "the broker or another peer cannot be reached",
-    ExitCode.REFUSED: "a healthy peer said no: wrong credentials, no permission",
+    ExitCode.NO: "done, and the answer is no: the envelope failed, was cancelled or expired",
+    ExitCode.USAGE: "usage: an option, a values file, the JSON input, the route, the handler or a tool's argument is not right",
+    ExitCode.UNAVAILABLE: "the broker, the gateway or another peer cannot be reached",
+    ExitCode.REFUSED: "a healthy peer said no: wrong credentials, no permission, no such tool or envelope",
     ExitCode.TIMED_OUT: "`--timeout` ran out before the envelope ended",
     ExitCode.BUG: "a fault of Asya's own, with a traceback",
     ExitCode.INTERRUPTED: "interrupted by Ctrl-C (SIGINT)",

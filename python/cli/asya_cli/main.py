@@ -11,7 +11,10 @@ from asya_core import __version__
 __all__ = ["asya"]
 
 COMMANDS: Final = {
+    "config": ("asya_cli.commands.config", "config", "See the settings of this command."),
     "flow": ("asya_cli.commands.flow", "flow", "Compile a Python function into router actors, or check one."),
+    "key": ("asya_cli.commands.key", "key", "Make API keys for a gateway."),
+    "mcp": ("asya_cli.commands.mcp", "mcp", "Call tools of a gateway."),
     "run": ("asya_cli.commands.run", "run", "Run actors on this machine: one envelope, or until Ctrl-C."),
 }
 """Name: module, attribute, the sentence that the list shows."""

@@ -27,6 +27,10 @@ __all__ = ["run"]
     help="amqp://user:password@host:port/vhost of --transport rabbitmq. [env: ASYA_CLI_BROKER_URL]",
 )
 @click.option("--serve", is_flag=True, help="Stay up; restart what changes; Ctrl-C drains.")
+@click.option("--gateway", is_flag=True, help="With --serve: also a gateway, for asya mcp and MCP clients on this machine.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, metavar="PORT", help="Of the gateway; 0 is any free one."
+)
 @click.option("--attach", is_flag=True, help="Send --input to the --serve of the same TARGET that is running.")
 @click.option("--only", multiple=True, metavar="ACTOR", help="Show lines of this actor alone; may be repeated.")
 @click.option("--trace", is_flag=True, help="Print a table of hops at the end.")
@@ -63,6 +67,8 @@ def run(ctx: click.Context, /, targets: tuple[str, ...], **given: Any) -> None:
         raise RemoteFault("usage", "--serve takes no --input", "send it from another terminal: asya run TARGET --attach --input …")
     if not given["serve"] and given["input_text"] is None:
         raise RemoteFault("usage", "Nothing to do: neither --input nor --serve is given", 'give --input \'{"text": "hello"}\', @FILE or -')
+    if given["gateway"] and not given["serve"]:
+        raise RemoteFault("usage", "--gateway needs --serve", "give both, then call from another terminal: asya mcp list")
     if given["flow_name"] and not is_flow(targets):
         raise RemoteFault("usage", "--flow needs a flow among the targets", "name the Python file that holds it")
     options = _options(given)
@@ -115,6 +121,7 @@ def _options(given: dict[str, Any]) -> Any:
         trace=given["trace"],
         only=frozenset(given["only"]),
         extra=_variables(given["variables"]),
+        gateway_port=given["port"] if given["gateway"] else None,
     )
 
 

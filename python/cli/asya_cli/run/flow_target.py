@@ -41,7 +41,8 @@ def load_flow(targets: Sequence[str], settings: Sequence[str], *, flow: str | No
     actors = _routers(done, changes, shown, file, beside) | (given or _handlers(done, changes, text, file, beside))
     check_changes(changes, actors)
     files = (file.resolve(), *(actor.file for actor in given.values()))
-    return Project(directory=home, actors=actors, route=(done.entry,), files=files)
+    tools = {PurePosixPath(name).name: text for name, text in done.artifacts.items() if name.startswith("tools/")}
+    return Project(directory=home, actors=actors, route=(done.entry,), files=files, tools=tools)
 
 
 def _given(files: Sequence[Path], changes: Mapping[str, list[tuple[str, str]]], beside: ProjectFile) -> dict[str, Actor]:

@@ -14,7 +14,7 @@ Values files given one by one belong to the directory above ``actors/``, or to t
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ from asya_cli.errors import nearest
 from asya_cli.run import values, yaml_text
 from asya_cli.run.actor import ActorSpec, actor_spec
 from asya_cli.run.route import check_route, parse_route
+from asya_cli.run.tools import read_tools_folder
 from asya_core.wire.errors import RemoteFault
 
 __all__ = [
@@ -68,12 +69,14 @@ class Project:
         actors: by name, in the order of their files.
         route: the default route; empty if there is none.
         files: values and project files that were read.
+        tools: values of the gateway by file name, as they were written; empty if the project defines none.
     """
 
     directory: Path
     actors: Mapping[str, Actor]
     route: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
+    tools: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def specs(self) -> dict[str, ActorSpec]:
@@ -129,7 +132,8 @@ def load(targets: Sequence[str], settings: Sequence[str] = ()) -> Project:
     home = paths[0].resolve() if is_directory else _home(files[0])
     settings_of_home = projects.get(home) or project_file(home)
     read = [file.resolve() for file in files] + [directory / PROJECT_FILE for directory in projects if (directory / PROJECT_FILE).is_file()]
-    return Project(directory=home, actors=actors, route=settings_of_home.route if len(projects) == 1 else (), files=tuple(read))
+    route = settings_of_home.route if len(projects) == 1 else ()
+    return Project(directory=home, actors=actors, route=route, files=tuple(read), tools=read_tools_folder(home) if is_directory else {})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,7 +222,7 @@ def project_file(directory: Path) -> ProjectFile:
         return ProjectFile(path=directory)
     shown = str(shown_path(file))
     document = yaml_text.parse(text_of(file), file=shown)
-    top = _section(document.value, (), ("run",), document, shown)
+    top = _section(document.value, (), ("run", "mcp"), document, shown)
     run = _section(top.get("run") or {}, ("run",), ("route", "path", "python"), document, shown)
     route = run.get("route") or []
     if not isinstance(route, list) or not all(isinstance(entry, str) for entry in route):

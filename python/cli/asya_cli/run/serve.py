@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from asya_cli.output import Talk
 from asya_cli.run import control
+from asya_cli.run.gateway import LocalGateway
 from asya_cli.run.gather import Ended, Gathering
 from asya_cli.run.hops import Hop
 from asya_cli.run.lines import Lines
@@ -29,6 +30,10 @@ _LAST_HOP_SECONDS: Final = 1.0
 """The line of the last hop is written a moment after its envelope is there."""
 
 
+_LAST_REPORTS_SECONDS: Final = 5.0
+"""How long final reports may take to reach the gateway at the end."""
+
+
 class Server:
     """What is up: pairs, post and those who attached. Hears the processes."""
 
@@ -40,6 +45,7 @@ class Server:
         self.lines = Lines(talk, list(project.actors), only=options.only, least="info")
         self.session: Session | None = None
         self.post: Post | None = None
+        self.gateway: LocalGateway | None = None
         self._deaths: dict[str, int] = {}
         self._followers: dict[str, _Follower] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -79,6 +85,8 @@ class Server:
     def ended(self, ended: Ended, whole: Mapping[str, Any]) -> None:
         """An envelope is in an end queue."""
         store_ended(self.folder, ended, whole)
+        if self.gateway is not None:
+            self.gateway.report(whole)
         if ended.error is None:
             self.talk.done(f"{ended.id} succeeded")
         else:
@@ -129,6 +137,8 @@ class Server:
             if not self._awaited:
                 self._awaited = None
                 self.talk.done(f"Serving {', '.join(self.project.actors)}; send with --attach --input, stop with Ctrl-C")
+                if self.gateway is not None:
+                    self.talk.done(f"Gateway at {self.gateway.url}, MCP at {self.gateway.url}/mcp; try: asya mcp list")
 
     async def _start_again(self, actor: str, part: str, delay_seconds: float) -> None:
         await asyncio.sleep(delay_seconds)
@@ -175,11 +185,13 @@ async def serve(load: Callable[[], Project], *, options: RunOptions, talk: Talk)
     async with Session(options, namespace=namespace, folder=folder, listener=server) as session:
         server.session = session
         server.post = post = Post(session.broker, namespace, server.ended)
-        reloader = Reloader(load, server.project, session, talk)
+        reloader = Reloader(lambda: _renewed(load, server), server.project, session, talk)
         door: asyncio.AbstractServer | None = None
         try:
             await session.declare(project.actors)
             await post.open()
+            if options.gateway_port is not None:
+                server.gateway = await _gateway(project, options.gateway_port, session, folder=folder, talk=talk)
             socket = session.directory / "control.sock"
             door = await asyncio.start_unix_server(server.attached, socket, limit=control.MAX_LINE_BYTES)
             state_file.write_text(json.dumps({"pid": os.getpid(), "socket": str(socket)}) + "\n", encoding="utf-8")
@@ -193,5 +205,24 @@ async def serve(load: Callable[[], Project], *, options: RunOptions, talk: Talk)
                 door.close()
             await server.stop()
             await asyncio.gather(*(pair.stop() for pair in session.pairs.values()))
+            if server.gateway is not None:
+                await server.gateway.drain(_LAST_REPORTS_SECONDS)
             await post.close()
+            if server.gateway is not None:
+                await server.gateway.stop()
     talk.done("Stopped")
+
+
+async def _gateway(project: Project, port: int, session: Session, *, folder: Path, talk: Talk) -> LocalGateway:
+    gateway = LocalGateway(folder, session.directory, port=port, talk=talk)
+    place = session.place
+    await gateway.start(project, namespace=session.namespace, broker=place.broker, parent_fd=place.parent_fd)
+    session.report_to(gateway.environment())
+    return gateway
+
+
+def _renewed(load: Callable[[], Project], server: Server) -> Project:
+    project = load()
+    if server.gateway is not None:
+        server.gateway.write_tools(project)
+    return project

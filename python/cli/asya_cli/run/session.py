@@ -7,7 +7,7 @@ import signal
 import tempfile
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -55,6 +55,7 @@ class RunOptions:
         trace: print the table of hops.
         only: actors whose lines are shown; empty: all.
         extra: variables for every handler.
+        gateway_port: port of the gateway of ``--serve --gateway``, 0 for any free one; None: no gateway.
     """
 
     transport: str = "embedded"
@@ -66,6 +67,7 @@ class RunOptions:
     trace: bool = False
     only: frozenset[str] = frozenset()
     extra: Mapping[str, str] = field(default_factory=dict)
+    gateway_port: int | None = None
 
 
 def state_folder(project: Project, *parts: str) -> Path:
@@ -129,6 +131,15 @@ class Session:
         with suppress(AsyaError):  # the run's own outcome matters more; what stays is in a namespace of its own
             await asyncio.to_thread(self.broker.remove, self.namespace, sorted(self._declared))
         await asyncio.to_thread(shutil.rmtree, self.directory, ignore_errors=True)
+
+    @property
+    def place(self) -> Place:
+        """What all processes of the run share."""
+        return self._place
+
+    def report_to(self, settings: Mapping[str, str]) -> None:
+        """Let sidecars that start from now on report to the gateway that these settings name."""
+        self._place = replace(self._place, broker={**self._place.broker, **settings})
 
     async def declare(self, actors: Iterable[str]) -> None:
         """Make the queues of `actors`. Raises Unavailable, Refused."""
