@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from asya_core.wire.envelope import FANOUT_HEADER
-from asya_core.wire.names import ERROR_END
+from asya_core.wire.names import ERROR_END, is_envelope_id
 from asya_sidecar.effects import Report
 
 __all__ = ["final_body", "final_without_result", "is_recorded", "progress_bodies", "told_cancelled"]
@@ -75,17 +75,19 @@ def final_body(envelope: bytes, actor: str, at: str) -> bytes:
 
     ``{"id", "parent_id"?, "fanout"?, "status", "result"? | "result_ref"?, "error"?, "actor", "attempt", "at"}``. Happy-end's are
     ``succeeded``; the payload travels as ``result`` up to 1 MiB, above it ``result_ref`` alone. Error-end's are ``failed``, with the error,
-    whose traceback stays in the stored record, and ``result_ref``, which says where that is.
+    whose traceback stays in the stored record, and ``result_ref``, which says where that is. What an envelope published by hand has wrong in
+    parent, fan-out or error is left out, since the gateway would refuse the report for it.
 
     Raises msgspec.MsgspecError or UnicodeDecodeError if `envelope` is no envelope.
     """
     members = _decode_members(envelope)
-    headers = _decode_members(members.get("headers", b"{}"))
     body: dict[str, Any] = {"id": members["id"]} if "id" in members else {}
-    if "parent_id" in members:
-        body["parent_id"] = members["parent_id"]
-    if FANOUT_HEADER in headers:
-        body["fanout"] = headers[FANOUT_HEADER]
+    parent_id = _read(members.get("parent_id"))
+    if isinstance(parent_id, str) and is_envelope_id(parent_id):
+        body["parent_id"] = parent_id
+    fanout = _fanout(members.get("headers"))
+    if fanout:
+        body["fanout"] = fanout
     has_failed = actor == ERROR_END
     body["status"] = "failed" if has_failed else "succeeded"
     payload = members.get("payload")
@@ -93,13 +95,25 @@ def final_body(envelope: bytes, actor: str, at: str) -> bytes:
         body["result"] = payload
     elif "asya_stored" in members:
         body["result_ref"] = members["asya_stored"]
-    attempt: Any = 1
-    error = _decode_any(members["error"]) if has_failed and "error" in members else None
+    attempt = 1
+    error = _read(members.get("error")) if has_failed else None
     if isinstance(error, dict):
-        attempt, actor = error.get("attempt", 1), error.get("actor", actor)
         body["error"] = {key: value for key, value in error.items() if key != "traceback"}
+        attempt = error["attempt"] if type(error.get("attempt")) is int else 1
+        actor = error["actor"] if isinstance(error.get("actor"), str) else actor
     body.update(actor=actor, attempt=attempt, at=at)
     return _encode(body)
+
+
+def _read(raw: msgspec.Raw | None) -> Any:
+    return None if raw is None else _decode_any(raw)
+
+
+def _fanout(headers: msgspec.Raw | None) -> list[int]:
+    """Header ``asya-fanout`` if it is a list of whole numbers, else nothing: callers can write headers, and a report must not fail by them."""
+    told = _read(headers)
+    counts = told.get(FANOUT_HEADER) if isinstance(told, dict) else None
+    return counts if isinstance(counts, list) and all(type(each) is int for each in counts) else []
 
 
 def final_without_result(body: bytes, envelope: bytes) -> bytes | None:

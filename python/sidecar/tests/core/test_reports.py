@@ -104,6 +104,25 @@ def test_what_reaches_error_end_without_an_error_has_failed(members: dict[str, A
     assert (body["status"], body["actor"], "error" in body, "result" in body) == ("failed", "error-end", False, False)
 
 
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"parent_id": 3},
+        {"parent_id": "a b"},
+        {"headers": []},
+        {"headers": {"asya-fanout": "3"}},
+        {"headers": {"asya-fanout": [True]}},
+        {"headers": {"asya-fanout": [1.5]}},
+        {"error": {"actor": 3, "attempt": "x"}},
+    ],
+)
+def test_what_is_wrong_in_an_envelope_does_not_spoil_its_report(members: dict[str, Any]) -> None:
+    body = final("error-end", **members)
+
+    assert (body["actor"], body["attempt"]) == ("error-end", 1)
+    assert not {"parent_id", "fanout"} & body.keys()
+
+
 def test_an_error_that_was_caught_on_the_way_is_no_failure() -> None:
     body = final("happy-end", error={"code": "handler_error", "actor": "b"})
 
