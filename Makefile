@@ -15,7 +15,7 @@ help: ## Print what each target does
 setup: ## Make .venv and install the project with everything for development
 	@ci/setup.sh
 
-demo: setup ## Set up, then run the main job on this machine alone: one text through actors, one through a flow
+demo: setup ## Set up, then run the main job on this machine alone: compile a flow, start it with a gateway, call it as a tool
 	@ci/demo.sh
 
 fmt: setup ## Format the code
