@@ -75,8 +75,9 @@ def final_body(envelope: bytes, actor: str, at: str) -> bytes:
 
     ``{"id", "parent_id"?, "fanout"?, "status", "result"? | "result_ref"?, "error"?, "actor", "attempt", "at"}``. Happy-end's are
     ``succeeded``; the payload travels as ``result`` up to 1 MiB, above it ``result_ref`` alone. Error-end's are ``failed``, with the error,
-    whose traceback stays in the stored record, and ``result_ref``, which says where that is. What an envelope published by hand has wrong in
-    parent, fan-out or error is left out, since the gateway would refuse the report for it.
+    whose traceback stays in the stored record, and ``result_ref``, which says where that is.
+
+    What an envelope published by hand has wrong in parent, fan-out or error is left out: the gateway would refuse the report for it.
 
     Raises msgspec.MsgspecError or UnicodeDecodeError if `envelope` is no envelope.
     """
@@ -110,7 +111,7 @@ def _read(raw: msgspec.Raw | None) -> Any:
 
 
 def _fanout(headers: msgspec.Raw | None) -> list[int]:
-    """Header ``asya-fanout`` if it is a list of whole numbers, else nothing: callers can write headers, and a report must not fail by them."""
+    """Header ``asya-fanout`` if it is a list of whole numbers, else nothing: whoever publishes can write headers."""
     told = _read(headers)
     counts = told.get(FANOUT_HEADER) if isinstance(told, dict) else None
     return counts if isinstance(counts, list) and all(type(each) is int for each in counts) else []
