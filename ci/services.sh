@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Starts and stops the servers that tests talk to. See docs/contributing/services.md.
 #
-#   ci/services.sh start  [NAME…]   install what is missing, start, wait until it serves   (default: rabbitmq rabbitmq4 s3)
-#   ci/services.sh fresh  [NAME…]   the same, with nothing on it unless it runs already: an ended machine leaves half-written data  (default: rabbitmq rabbitmq4 s3)
+#   ci/services.sh start  [NAME…]   install what is missing, start, wait until it serves   (default: rabbitmq rabbitmq4 s3 postgres)
+#   ci/services.sh fresh  [NAME…]   the same, with nothing on it unless it runs already: an ended machine leaves half-written data  (default: rabbitmq rabbitmq4 s3 postgres)
 #   ci/services.sh stop   [NAME…]   end what this script started                           (default: all)
 #   ci/services.sh status [NAME…]   one line each                                          (default: all)
 #   ci/services.sh env    [NAME…]   `export …` lines for tests; a faults node says so by _FAULTS_   (default: all that run)
@@ -16,6 +16,7 @@
 #   rabbitmq4           RabbitMQ 4 of Debian 13, unpacked in the cache, not installed
 #   rabbitmq4-faults    the same, for tests that kill, stop or starve their broker
 #   s3                  versitygw, an S3-compatible server, built from its Go module
+#   postgres            Debian's PostgreSQL, a cluster of its own
 set -Eeuo pipefail
 shopt -s inherit_errexit
 
@@ -24,9 +25,11 @@ services_folder="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/services"
 source "$services_folder/rabbitmq.sh"
 # shellcheck source=ci/services/s3.sh
 source "$services_folder/s3.sh"
+# shellcheck source=ci/services/postgres.sh
+source "$services_folder/postgres.sh"
 
-ALL=(rabbitmq rabbitmq-faults rabbitmq4 rabbitmq4-faults s3)
-DEFAULT=(rabbitmq rabbitmq4 s3)
+ALL=(rabbitmq rabbitmq-faults rabbitmq4 rabbitmq4-faults s3 postgres)
+DEFAULT=(rabbitmq rabbitmq4 s3 postgres)
 
 say() { printf '%s\n' "services: $*" >&2; }
 fail() {
@@ -70,9 +73,9 @@ main() {
     start | fresh) start_all "$verb" "${names[@]}" ;;
     *)
         for name in "${names[@]}"; do
-            if [[ $name == s3 ]]; then
-                s3_select
-                "s3_$verb"
+            if [[ $name == s3 || $name == postgres ]]; then
+                "${name}_select"
+                "${name}_$verb"
                 continue
             fi
             rabbitmq_select "$name"
@@ -88,9 +91,9 @@ start_all() {
     shift
     for name in "$@"; do
         (
-            if [[ $name == s3 ]]; then
-                s3_select
-                "s3_$verb"
+            if [[ $name == s3 || $name == postgres ]]; then
+                "${name}_select"
+                "${name}_$verb"
                 exit
             fi
             rabbitmq_select "$name"
