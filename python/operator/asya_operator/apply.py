@@ -4,6 +4,7 @@ Before it makes anything it looks whether something of that name is there (`adop
 caches hold only what bears the actor's label.
 """
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from asya_operator.memory import Memory
 from asya_operator.observed import Child, cut_child, unpacked
 from asya_operator.plan import Apply, Plan, Why, comparable
 from asya_operator.policies import Verdict
+from asya_operator.reasons import Condition
 from asya_operator.resources import BY_KIND, CONFIG_MAPS
 from asya_operator.rollout import Rollout
 
@@ -58,6 +60,7 @@ class Children:
         self._rollout = rollout
         self._runtime = runtime
         self._runtime_seen: dict[str, float] = {}
+        self._old_runtimes: dict[str, set[str]] = defaultdict(set)
 
     async def adopt(self, observed: Observed, desired: Desired) -> None:
         """Read children that the cache does not have but that may be there."""
@@ -90,7 +93,7 @@ class Children:
             for action in todo.scaled:
                 verdict = await self._apply(action, observed, memory, refusals)
                 refusals.scaling = refusals.scaling or verdict
-        await self._collect_own(observed)
+        await self._collect_old(observed)
         return refusals, waits
 
     def _must_wait(self, action: Apply, observed: Observed) -> bool:
@@ -132,10 +135,10 @@ class Children:
         if is_new or action.kind == "TriggerAuthentication":
             return
         reason = "ScalingApplied" if action.kind == "ScaledObject" else "WorkloadApplied"
-        if action.why is Why.MISSING:
+        if action.why is Why.MISSING and _was_there(action.kind, unpacked(actor.status)):
             self._events.tell(actor, "Drift", f"{action.kind} {actor.name} was missing; made again")
-        elif action.why is Why.CHANGED:
-            self._events.tell(actor, reason, f"{action.kind} {actor.name} changed")
+        elif action.why is not Why.DRIFTED:
+            self._events.tell(actor, reason, f"{action.kind} {actor.name} {'made' if action.why is Why.MISSING else 'changed'}")
 
     async def _remove(self, child: Child) -> None:
         await self._kube.delete(BY_KIND[child.kind], child.namespace, child.name, uid=child.uid)
@@ -170,15 +173,17 @@ class Children:
         """Look for the ConfigMap again at the next reconcile."""
         self._runtime_seen.pop(namespace, None)
 
-    async def _collect_own(self, observed: Observed) -> None:
-        """Delete ConfigMaps with an older runtime that this actor was the last to use."""
-        actor = observed.actor
-        was = {child.runtime for child in observed.live.values() if child.runtime} | {pod.runtime for pod in observed.pods if pod.runtime}
-        current = runtime_name(self._runtime)
-        old = was - {current}
-        for name in old - self._world.runtimes(actor.namespace):
-            if not self._is_rolling(actor.namespace):
-                await self._kube.delete(CONFIG_MAPS, actor.namespace, str(name))
+    async def _collect_old(self, observed: Observed) -> None:
+        """Delete ConfigMaps with an older runtime that nothing in the namespace refers to any more."""
+        namespace, current = observed.actor.namespace, runtime_name(self._runtime)
+        used = {child.runtime for child in observed.live.values()} | {pod.runtime for pod in observed.pods}
+        old = self._old_runtimes[namespace]
+        old |= {name for name in used if name and name != current}
+        if not old or self._is_rolling(namespace):
+            return
+        for name in sorted(old - self._world.runtimes(namespace)):
+            await self._kube.delete(CONFIG_MAPS, namespace, name)
+            old.discard(name)
 
     def _is_rolling(self, namespace: str) -> bool:
         """Whether a controller may still make pods of an older template there."""
@@ -199,6 +204,14 @@ class Children:
             await self._kube.delete(CONFIG_MAPS, namespace, name)
         except ApiError:
             pass  # the namespace is gone
+
+
+def _was_there(kind: str, status: Json) -> bool:
+    """Whether the last status knew of such an object."""
+    reasons = {each["type"]: each["reason"] for each in status.get("conditions") or []}
+    if kind == "ScaledObject":
+        return reasons.get(Condition.SCALING) in ("ScalerReady", "TriggerFailing", "Paused")
+    return reasons.get(Condition.WORKLOAD) in ("Available", "ScaledToZero", "Waking")
 
 
 def _has(observed: Observed, runtime: str) -> bool:

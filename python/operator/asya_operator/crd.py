@@ -295,7 +295,10 @@ def _scaling() -> Schema:
     )
     rules = _rules(
         ("self.minReplicas <= self.maxReplicas", "minReplicas must not be above maxReplicas"),
-        ("!has(self.paused) || !self.paused || !has(self.enabled) || self.enabled", "paused needs enabled: true; with enabled: false workload.replicas decides"),
+        (
+            "!has(self.paused) || !self.paused || !has(self.enabled) || self.enabled",
+            "paused needs enabled: true; with enabled: false workload.replicas decides",
+        ),
         (
             "!has(self.extraTriggers) || self.extraTriggers.all(t, t.name != 'queue' && !t.name.startsWith('prewarm-'))",
             f"extraTriggers: the names queue and prewarm-* {BELONGS}",

@@ -308,7 +308,7 @@ class Reconciler:
         now = self._clock.monotonic()
         if observed.lacks_crew and now - self._crew_told.get(actor.namespace, float("-inf")) > self._settings.resync_seconds:
             self._crew_told[actor.namespace] = now
-            missing = " and ".join(observed.lacks_crew)
+            missing = " or ".join(observed.lacks_crew)
             self._events.tell(
                 actor, "CrewMissing", f"No actor {missing} in namespace {actor.namespace}: envelopes wait for it; install asya-crew"
             )

@@ -398,7 +398,7 @@ class FakeApi:
         )
         before = _unfields(entry["fieldsV1"]) if entry is not None else set()
         others = {path for each in entries if each is not entry for path in _unfields(each["fieldsV1"])}
-        for path in sorted(before - mine, key=len, reverse=True):
+        for path in sorted(before - mine, key=lambda each: (each[-1] != ".", -len(each))):
             if path not in others:
                 _drop(new, path)
         _overlay(new, wanted)
@@ -438,7 +438,7 @@ def _paths(value: Any, path: tuple[str, ...] = (), name: str = "") -> set[tuple[
             inner = (*path, f"k:{json.dumps({key: each[key]})}")
             made |= {(*inner, ".")} | {leaf for one, other in each.items() for leaf in _paths(other, (*inner, f"f:{one}"), one)}
         return made
-    return {path} if path else set()
+    return {path} if len(path) > 1 else set()
 
 
 def _fields(paths: set[tuple[str, ...]]) -> Json:
@@ -478,7 +478,7 @@ def _drop(root: Json, path: tuple[str, ...]) -> None:
         return
     if last == ".":
         holder = parents[-1][0]
-        if isinstance(holder, list) and at in holder and len(at) <= 1:
+        if isinstance(holder, list) and at in holder:
             holder.remove(at)
         return
     if last.startswith("v:"):
@@ -503,6 +503,8 @@ def _overlay(at: Json, wanted: Json, name: str = "") -> None:
             _overlay(held, value, key)
         elif key == "finalizers":
             at[key] = [*(held or []), *(each for each in value if each not in (held or []))]
+        elif value == {} and isinstance(held, dict):
+            continue
         elif isinstance(value, list) and (merge := _merge_key(key, value)) and isinstance(held, list):
             by = {each.get(merge): each for each in held}
             for each in value:

@@ -58,7 +58,7 @@ def _template(spec: ActorSpec, settings: OperatorSettings, transport: str, runti
     pod["enableServiceLinks"] = pod.get("enableServiceLinks", False)
     pod["automountServiceAccountToken"] = pod.get("automountServiceAccountToken", False)
     pod["terminationGracePeriodSeconds"] = grace_seconds(spec)
-    pod["securityContext"] = _pod_security(pod.get("securityContext") or {}, policy)
+    pod["securityContext"] = _pod_security(pod.get("securityContext") or {}, policy, has_root=policy.allow_root and _has_root(pod))
     pod["initContainers"] = [
         *(_secured(each, policy) for each in pod.get("initContainers") or []),
         sidecar_container(spec, settings, transport=transport, grace_seconds=grace_seconds(spec)),
@@ -89,8 +89,16 @@ def _runtime(containers: list[Json]) -> Json:
     return next(each for each in containers if each.get("name") == RUNTIME_CONTAINER)
 
 
-def _pod_security(user: Json, policy: PodPolicy) -> Json:
-    made: Json = {} if policy.allow_root and user.get("runAsUser") == 0 else {"runAsNonRoot": True}
+def _has_root(pod: Json) -> bool:
+    contexts = [
+        pod.get("securityContext"),
+        *(each.get("securityContext") for key in ("initContainers", "containers") for each in pod.get(key) or []),
+    ]
+    return any((context or {}).get("runAsUser") == 0 for context in contexts)
+
+
+def _pod_security(user: Json, policy: PodPolicy, *, has_root: bool) -> Json:
+    made: Json = {} if has_root else {"runAsNonRoot": True}
     if policy.run_as_user is not None:
         made["runAsUser"] = policy.run_as_user
     if policy.fs_group is not None:
