@@ -233,8 +233,12 @@ class _Server(uvicorn.Server):
 
 def make_store(settings: GatewaySettings, *, migrating: bool = False) -> Store:
     """The store of the settings; `migrating` lets it change the schema, which SQLite always may."""
-    del migrating
-    return SqliteStore(settings.sqlite_path)
+    if settings.store == "sqlite":
+        return SqliteStore(settings.sqlite_path)
+    from asya_gateway.store.postgres import PostgresStore
+
+    assert settings.postgres_url_file is not None
+    return PostgresStore(settings.postgres_url_file, migrating=migrating)
 
 
 def make_transport(settings: GatewaySettings) -> Transport:

@@ -130,7 +130,8 @@ def create(tx: Tx, new: NewEnvelope) -> tuple[Row, bool]:
 
 def record_progress(tx: Tx, reports: Iterable[Progress], now: int) -> list[str]:
     """Take progress reports in order; gives the ids that changed. Reports of final envelopes change nothing."""
-    batch = list(reports)
+    # In one order everywhere, so that two replicas never wait for one another's rows; reports of one envelope keep theirs.
+    batch = sorted(reports, key=lambda each: each.id)
     known = {row["id"]: row for row in tx.all("find_states", ids=list(dict.fromkeys(each.id for each in batch)))}
     changed: dict[str, None] = {}
     for report in batch:
@@ -235,7 +236,7 @@ def _heard_of(tx: Tx, envelope_id: str, parent_id: str | None, route: list[str],
     """Make the row of an envelope that nobody called for here; a child belongs to its parent's owner."""
     parents = tx.all("find_states", ids=[parent_id]) if parent_id else []
     parent = parents[0] if parents else None
-    tx.one(
+    inserted = tx.one(
         "insert_envelope",
         id=envelope_id,
         parent_id=parent_id,
@@ -252,7 +253,8 @@ def _heard_of(tx: Tx, envelope_id: str, parent_id: str | None, route: list[str],
         now=now,
         deadline_at=now + _SYSTEM_DEADLINE_MS,
     )
-    _event(tx, envelope_id, 1, now, "status", data={"status": Status.PENDING})
+    if inserted is not None:  # else another replica heard of it a moment ago
+        _event(tx, envelope_id, 1, now, "status", data={"status": Status.PENDING})
     return dict(tx.all("find_states", ids=[envelope_id])[0])
 
 

@@ -20,8 +20,9 @@ def for_sqlite() -> dict[str, str]:
 
 @cache
 def for_postgres() -> dict[str, str]:
-    """Statements by name with ``%(name)s``, marked suffixes in force."""
-    return {name: _MARKED.sub(r"\1", text) for name, text in _statements().items()}
+    """Statements by name, marked suffixes in force; places are ``%(name)s`` but in statements with lists, which `expand` rewrites."""
+    texts = {name: _MARKED.sub(r"\1", text) for name, text in _statements().items()}
+    return {name: text if "[]" in text else _PLACE.sub(r"%(\1)s", text) for name, text in texts.items()}
 
 
 def expand(text: str, parameters: dict[str, Any], *, is_postgres: bool) -> tuple[str, dict[str, Any]]:

@@ -1,0 +1,45 @@
+"""Stores of both kinds for the same tests; PostgreSQL is that of `ci/services.sh start postgres`."""
+
+import asyncio
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from asya_gateway.store.base import Store
+from asya_gateway.store.postgres import PostgresStore
+from asya_gateway.store.sqlite import SqliteStore
+
+
+@pytest.fixture
+def database_url() -> Iterator[str]:
+    """Address of a new, empty database of one's own."""
+    server = os.environ.get("ASYA_TEST_POSTGRES_URL")
+    if not server:
+        if os.environ.get("CI"):
+            pytest.fail("PostgreSQL does not run: ci/services.sh start postgres")
+        pytest.skip("PostgreSQL does not run: ci/services.sh start postgres, then eval $(ci/services.sh env)")
+    name = f"gateway_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+    yield server.rsplit("/", 1)[0] + f"/{name}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Store]:
+    """Makes stores over the same rows; call it again for what another process would see, after a restart or beside the first."""
+    if request.param == "sqlite":
+        return lambda: SqliteStore(tmp_path / "gateway.db")
+    file = tmp_path / "url"
+    file.write_text(request.getfixturevalue("database_url"))
+    return lambda: PostgresStore(file, migrating=True)
+
+
+def run(work: Any) -> Any:
+    return asyncio.run(asyncio.wait_for(work, 30))

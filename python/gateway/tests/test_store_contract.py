@@ -1,0 +1,245 @@
+"""One body over both stores: what is durable, what is guarded, which numbers events have."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from asya_core.wire.errors import Bug
+from asya_gateway.status import FINAL, Status, may_become
+from asya_gateway.store.base import Store, Tx
+from asya_gateway.store.envelopes import Finished, NewEnvelope, Progress, create, expire, finish, forget, record_final, record_progress
+
+NOW = 1_700_000_000_000
+Make = Callable[[], Store]
+
+
+def new(envelope_id: str = "e1", **more: Any) -> NewEnvelope:
+    fields: dict[str, Any] = {
+        "id": envelope_id,
+        "tool": "t",
+        "flow": None,
+        "owner": "anna",
+        "route": ["a", "b"],
+        "message": "{}",
+        "now": NOW,
+        "lease_until": NOW + 30_000,
+        "deadline_at": NOW + 60_000,
+    }
+    return NewEnvelope(**(fields | more))
+
+
+def run(make_store: Make, work: Callable[[Store], Awaitable[Any]]) -> Any:
+    async def main() -> Any:
+        store = make_store()
+        await store.open()
+        try:
+            return await asyncio.wait_for(work(store), 20)
+        finally:
+            await store.close()
+
+    return asyncio.run(main())
+
+
+def row_of(tx: Tx, envelope_id: str = "e1") -> Any:
+    return tx.one("find_envelope", id=envelope_id)
+
+
+def events_of(tx: Tx, envelope_id: str = "e1") -> list[Any]:
+    return list(tx.all("read_events", id=envelope_id, after=0, limit=1000))
+
+
+def test_row_and_first_event_survive_a_restart(make_store: Make) -> None:
+    run(make_store, lambda store: store.write(lambda tx: create(tx, new(message='{"ü": 1}'))))
+    row, events = run(make_store, lambda store: store.read(lambda tx: (row_of(tx), events_of(tx))))
+    assert (row["status"], row["owner"], json.loads(row["route"])) == ("pending", "anna", ["a", "b"])
+    assert [(event["seq"], event["kind"]) for event in events] == [(1, "status")]
+
+
+def test_failing_work_leaves_nothing_and_hurts_nobody_beside_it(make_store: Make) -> None:
+    def fails(tx: Tx) -> None:
+        create(tx, new("bad"))
+        raise ValueError("mine")
+
+    async def work(store: Store) -> Any:
+        outcomes = await asyncio.gather(
+            store.write(lambda tx: create(tx, new("good1"))),
+            store.write(fails),
+            store.write(lambda tx: create(tx, new("good2"))),
+            return_exceptions=True,
+        )
+        assert isinstance(outcomes[1], ValueError)
+        return await store.read(lambda tx: [row_of(tx, each) is not None for each in ("good1", "bad", "good2")])
+
+    assert run(make_store, work) == [True, False, True]
+
+
+def test_refused_statement_is_a_bug_and_no_foreign_exception(make_store: Make) -> None:
+    async def work(store: Store) -> None:
+        await store.write(lambda tx: create(tx, new()))
+        with pytest.raises(Bug):
+            await store.write(
+                lambda tx: tx.all("insert_event", envelope_id="e1", seq=1, at=1, kind="x", actor=None, hop=None, attempt=None, data=None)
+            )
+        assert await store.read(lambda tx: row_of(tx)) is not None
+
+    run(make_store, work)
+
+
+def test_same_key_gives_the_same_row_even_at_the_same_moment(make_store: Make) -> None:
+    async def work(store: Store) -> Any:
+        return await asyncio.gather(
+            *(store.write(lambda tx, n=n: create(tx, new(f"e{n}", idempotency_key="k", request_hash="h"))) for n in range(20))
+        )
+
+    outcomes = run(make_store, work)
+    assert len({row["id"] for row, _ in outcomes}) == 1
+    assert sum(is_new for _, is_new in outcomes) == 1
+
+
+def test_final_status_is_guarded_as_the_table_says(make_store: Make) -> None:
+    async def outcome(store: Store, before: Status, wanted: Status) -> tuple[bool, str]:
+        name = f"{before}-{wanted}"
+        await store.write(lambda tx: create(tx, new(name)))
+        if before is Status.RUNNING:
+            await store.write(lambda tx: record_progress(tx, [Progress(id=name, actor="a", hop=0, attempt=1, state="running")], NOW))
+        elif before in FINAL:
+            await store.write(lambda tx: finish(tx, Finished(id=name, status=before), NOW))
+        hit = await store.write(lambda tx: finish(tx, Finished(id=name, status=wanted), NOW))
+        return hit is not None, (await store.read(lambda tx: row_of(tx, name)))["status"]
+
+    async def work(store: Store) -> Any:
+        return {(before, wanted): await outcome(store, before, wanted) for before in Status for wanted in sorted(FINAL)}
+
+    for (before, wanted), found in run(make_store, work).items():
+        expected = may_become(before, wanted)
+        assert found == (expected, wanted if expected else before), (before, wanted)
+
+
+def test_one_of_many_final_reports_at_once_is_recorded(make_store: Make) -> None:
+    async def work(store: Store) -> Any:
+        await store.write(lambda tx: create(tx, new()))
+        reports = [Finished(id="e1", status=status) for status in sorted(FINAL)] * 5
+        outcomes = await asyncio.gather(*(store.write(lambda tx, each=each: record_final(tx, each, NOW)) for each in reports))
+        return outcomes, await store.read(lambda tx: (row_of(tx), events_of(tx)))
+
+    outcomes, (row, events) = run(make_store, work)
+    assert sum(each.recorded for each in outcomes) == 1
+    assert {each.status for each in outcomes} == {Status(row["status"])}
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+    assert sum(event["kind"] == "final" for event in events) == 1
+
+
+def test_event_numbers_have_no_gaps_and_the_percentage_never_falls(make_store: Make) -> None:
+    async def work(store: Store) -> Any:
+        await store.write(lambda tx: create(tx, new(route=["a", "b", "c", "d"])))
+        hops = [(hop, state) for hop in (0, 2, 1, 3) for state in ("received", "running", "done")]
+        await asyncio.gather(
+            *(
+                store.write(
+                    lambda tx, hop=hop, state=state: record_progress(
+                        tx, [Progress(id="e1", actor="a", hop=hop, attempt=1, state=state)], NOW
+                    )
+                )
+                for hop, state in hops
+            )
+        )
+        return await store.read(lambda tx: events_of(tx))
+
+    events = run(make_store, work)
+    assert [event["seq"] for event in events] == list(range(1, 14))
+    numbers = [json.loads(event["data"])["progress"] for event in events[1:]]
+    assert all(left <= right for left, right in pairwise(numbers))
+
+
+def test_cancelled_numbers_follow_commits(make_store: Make) -> None:
+    async def work(store: Store) -> Any:
+        ids = [f"e{n}" for n in range(20)]
+        for each in ids:
+            await store.write(lambda tx, each=each: create(tx, new(each)))
+        await asyncio.gather(
+            *(store.write(lambda tx, each=each: finish(tx, Finished(id=each, status=Status.CANCELLED), NOW)) for each in ids)
+        )
+        return await store.read(lambda tx: tx.all("cancelled_since", cursor=5, limit=100))
+
+    rows = run(make_store, work)
+    assert [row["cancel_no"] for row in rows] == list(range(6, 21))
+
+
+def test_unpublished_row_is_claimed_once_its_lease_is_over_and_by_one(make_store: Make) -> None:
+    async def work(store: Store) -> Any:
+        for number in range(10):
+            await store.write(lambda tx, number=number: create(tx, new(f"e{number}")))
+        early = await store.write(lambda tx: tx.all("claim_unpublished", now=NOW + 29_999, lease_until=NOW + 60_000, limit=100))
+        claims = await asyncio.gather(
+            *(store.write(lambda tx: tx.all("claim_unpublished", now=NOW + 30_000, lease_until=NOW + 90_000, limit=4)) for _ in range(4))
+        )
+        return early, [row["id"] for rows in claims for row in rows]
+
+    early, claimed = run(make_store, work)
+    assert early == []
+    assert sorted(claimed) == sorted(f"e{number}" for number in range(10))
+
+
+def test_overdue_expires_and_others_do_not(make_store: Make) -> None:
+    async def work(store: Store) -> Any:
+        await store.write(lambda tx: create(tx, new("late", deadline_at=NOW - 10_000)))
+        await store.write(lambda tx: create(tx, new("early")))
+        ids = await store.write(lambda tx: expire(tx, NOW - 5_000, NOW, 100))
+        return ids, await store.read(lambda tx: (row_of(tx, "late"), row_of(tx, "early")))
+
+    ids, (late, early) = run(make_store, work)
+    assert ids == ["late"]
+    assert (late["status"], json.loads(late["error"])["code"], early["status"]) == ("expired", "deadline_exceeded", "pending")
+
+
+def test_what_is_final_for_long_is_forgotten_failed_ones_later(make_store: Make) -> None:
+    async def work(store: Store) -> Any:
+        for envelope_id, status in (("ok", Status.SUCCEEDED), ("bad", Status.FAILED), ("open", None)):
+            await store.write(lambda tx, envelope_id=envelope_id: create(tx, new(envelope_id)))
+            if status is not None:
+                await store.write(
+                    lambda tx, envelope_id=envelope_id, status=status: finish(tx, Finished(id=envelope_id, status=status), NOW)
+                )
+        count = await store.write(lambda tx: forget(tx, final_before=NOW + 1, failed_before=NOW, limit=100))
+        return count, await store.read(lambda tx: ([row_of(tx, each) is not None for each in ("ok", "bad", "open")], events_of(tx, "ok")))
+
+    assert run(make_store, work) == (1, ([False, True, True], []))
+
+
+def test_list_is_filtered_and_paged(make_store: Make) -> None:
+    off = dict.fromkeys(("owner", "status", "tool", "flow", "actor", "parent", "code", "since", "until", "before_at", "before_id"))
+
+    async def work(store: Store) -> Any:
+        for number in range(6):
+            owner = "anna" if number % 2 else "bert"
+            await store.write(lambda tx, n=number, owner=owner: create(tx, new(f"e{n}", owner=owner, now=NOW + n // 2)))
+
+        def listed(tx: Tx, **filters: Any) -> list[str]:
+            return [row["id"] for row in tx.all("list_envelopes", **(off | {"limit": 10} | filters))]
+
+        return await store.read(
+            lambda tx: (
+                listed(tx),
+                listed(tx, owner="anna"),
+                listed(tx, since=NOW + 1, until=NOW + 2),
+                listed(tx, before_at=NOW + 1, before_id="e3"),
+                listed(tx, status="failed"),
+            )
+        )
+
+    assert run(make_store, work) == (["e5", "e4", "e3", "e2", "e1", "e0"], ["e5", "e3", "e1"], ["e3", "e2"], ["e2", "e1", "e0"], [])
+
+
+def test_hostile_text_is_data(make_store: Make) -> None:
+    text = "'; DROP TABLE envelopes; -- \" :id %s %(id)s \U0001f600"
+
+    async def work(store: Store) -> Any:
+        await store.write(lambda tx: create(tx, new(owner=text, message=text, tool=text)))
+        return await store.read(lambda tx: row_of(tx))
+
+    row = run(make_store, work)
+    assert (row["owner"], row["tool"]) == (text, text)
