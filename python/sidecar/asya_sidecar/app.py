@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from random import Random
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import asya_core
 from asya_core.ops.logs import Log
@@ -65,6 +65,7 @@ class Sidecar:
     async def run(self) -> int:
         """Serve until drained; gives the exit code. Raises RemoteFault ``bad_setting`` if a setting cannot work on this machine."""
         settings = self._settings
+        asyncio.get_running_loop().set_exception_handler(self._escaped)
         metrics = SidecarMetrics(settings.actor)
         transport = make_transport(settings)
         decider = Decider(make_policy(settings), Random())
@@ -146,6 +147,14 @@ class Sidecar:
                 raise RemoteFault(
                     "bad_setting", f"ASYA_PARENT_FD {descriptor} cannot be read: {error.strerror}", "leave it unset"
                 ) from error
+
+    def _escaped(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """An exception that a callback or a task let go. Whatever it was to bring about will not come: as bad as a broken invariant."""
+        error = context.get("exception")
+        if isinstance(error, Exception) and not isinstance(error, OSError):
+            self._failed(error)
+        else:  # a socket that broke while it was closed, a task that a closing loop left
+            self._log.warning("log", reason=f"{context.get('message')}: {error}")
 
     def _failed(self, error: Exception) -> None:
         trace = "".join(traceback.format_exception(error))

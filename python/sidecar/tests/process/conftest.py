@@ -15,7 +15,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -220,8 +220,8 @@ class Actor:
         self.runtime = self._mesh.process([str(ROOT / "python/runtime/asya_runtime.py")], self._runtime_environment)
         return self.runtime
 
-    def start_sidecar(self) -> Process:
-        self.sidecar = self._mesh.process(["-m", "asya_sidecar"], self._sidecar_environment)
+    def start_sidecar(self, arguments: Sequence[str] = ("-m", "asya_sidecar")) -> Process:
+        self.sidecar = self._mesh.process([*arguments], self._sidecar_environment)
         return self.sidecar
 
     def ready(self) -> "Actor":

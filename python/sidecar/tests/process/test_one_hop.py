@@ -221,3 +221,32 @@ def test_the_end_of_the_parents_descriptor_drains_the_sidecar(mesh: Any, folder:
 
     assert sidecar.exit_code() == 0
     assert sidecar.event("draining")["reason"] == "the parent has ended"
+
+
+FAILING_CALLBACK = """
+import os, sys
+from asya_sidecar import runtime_client
+from asya_sidecar.__main__ import main
+
+def broken(frame):
+    raise ValueError("made to fail")
+
+runtime_client.read_reply = broken
+sys.exit(main([], os.environ))
+"""
+
+
+def test_an_exception_in_a_callback_ends_the_process_and_the_message_comes_again(mesh: Any) -> None:
+    """A sidecar that lived on would wait for an answer that it has thrown away."""
+    actor = mesh.actor("a", "sample.identity").ready()
+    actor.sidecar.signal(signal.SIGTERM)
+    assert actor.sidecar.exit_code() == 0, actor.sidecar.lines
+    broken = actor.start_sidecar(["-c", FAILING_CALLBACK])
+    broken.event("runtime ready")
+
+    mesh.send("a", envelope(1, "a"))
+
+    assert broken.exit_code() == 70
+    assert "made to fail" in broken.event("bug")["reason"]
+    actor.start_sidecar()
+    assert mesh.receive("happy-end")["payload"] == 1

@@ -108,10 +108,10 @@ class Channel:
         with _dead_is_told():
             self._pika.basic_cancel(tag, callback=lambda _frame: done())
 
-    def on_cancelled_by_broker(self, call: Callable[[], None]) -> None:
-        """Call this when the broker ends a consumer, since its queue is gone or moved."""
+    def on_cancelled_by_broker(self, call: Callable[[str], None]) -> None:
+        """Call this with a consumer's tag when the broker ends it, since its queue is gone or moved."""
         with _dead_is_told():
-            self._pika.add_on_cancel_callback(lambda _frame: call())
+            self._pika.add_on_cancel_callback(lambda frame: call(frame.method.consumer_tag))
 
     def queue_exists(self, queue: str, done: Callable[[], None]) -> None:
         """Passive declare; a missing queue closes this channel."""
@@ -153,18 +153,18 @@ class Session:
         self.pika.add_on_connection_blocked_callback(lambda *_: call(True))
         self.pika.add_on_connection_unblocked_callback(lambda *_: call(False))
 
-    def probe(self, ask: Callable[[Channel, Callable[[], None]], None], answer: Callable[[bool], None]) -> None:
-        """Ask something on a throw-away channel: True when answered, False when the broker closes the channel."""
+    def probe(self, ask: Callable[[Channel, Callable[[], None]], None], answer: Callable[[int, str], None]) -> None:
+        """Ask something on a throw-away channel: code 0 when answered, AMQP's code and text when the broker closes the channel."""
 
         def answered(channel: Channel) -> None:
             channel.close()
-            answer(True)
+            answer(0, "")
 
         Channel(
             self,
             listener=None,
             on_open=lambda channel: ask(channel, lambda: answered(channel)),
-            on_closed=lambda _code, _text: answer(False),
+            on_closed=answer,
         )
 
 
@@ -233,6 +233,10 @@ class Link:
         if self._connection is None:
             self._loop.call_soon(self._finish_stop)
             return
+        if self._session is None:
+            self._drop_connection()
+            self._loop.call_soon(self._finish_stop)
+            return
         self._timer = self._loop.call_later(STOP_SECONDS, self._finish_stop)
         with _dead_is_told():
             self._connection.close()
@@ -265,13 +269,8 @@ class Link:
     def _drop_connection(self) -> None:
         connection, self._connection = self._connection, None
         services, self._services = self._services, None
-        if connection is None:
-            return
-        if services is not None and services.wire is not None:
-            services.wire.abort()
-        else:
-            with _dead_is_told():
-                connection.close()
+        if connection is not None and services is not None:
+            services.forget()
 
     def _down(self, reason: str) -> None:
         if self._session is not None:

@@ -206,6 +206,12 @@ class Wire(asyncio.Protocol, nbio_interface.AbstractStreamTransport):  # type: i
         if self._socket is not None:
             self._socket.abort()
 
+    def forget(self) -> None:
+        """Close the socket at once and tell pika nothing more."""
+        self._pika = _Nobody()
+        self._channels.clear()
+        self.abort()
+
     def get_protocol(self) -> Any:
         return self._pika
 
@@ -300,17 +306,20 @@ class Wire(asyncio.Protocol, nbio_interface.AbstractStreamTransport):  # type: i
 
 
 class _Reference(nbio_interface.AbstractIOReference):  # type: ignore[misc]
-    """A running operation of `SocketServices`; `done` is called with its result or error unless it was cancelled."""
+    """A running operation of `SocketServices`; `done` is called with its result or error unless it was cancelled; `cancelled` if it was."""
 
-    def __init__(self, work: Awaitable[Any], done: Callable[[Any], None]) -> None:
+    def __init__(self, work: Awaitable[Any], done: Callable[[Any], None], cancelled: Callable[[], None] = lambda: None) -> None:
         self._done = done
+        self._cancelled = cancelled
         self._future = asyncio.ensure_future(work)
         self._future.add_done_callback(self._report)
 
     def _report(self, future: "asyncio.Future[Any]") -> None:
-        if not future.cancelled():
-            error = future.exception()
-            self._done(error if error is not None else future.result())
+        if future.cancelled():
+            self._cancelled()
+            return
+        error = future.exception()
+        self._done(error if error is not None else future.result())
 
     def cancel(self) -> bool:
         return self._future.cancel()
@@ -324,6 +333,20 @@ class _TimerReference(nbio_interface.AbstractTimerReference):  # type: ignore[mi
         self._handle.cancel()
 
 
+class _Nobody:
+    """Hears what a forgotten connection's socket still does."""
+
+    def data_received(self, data: bytes) -> None:
+        """Nothing."""
+
+    def eof_received(self) -> bool:
+        """Close."""
+        return False
+
+    def connection_lost(self, error: BaseException | None) -> None:
+        """Nothing."""
+
+
 class SocketServices(nbio_interface.AbstractIOServices):  # type: ignore[misc]
     """pika's I/O services over a running asyncio or uvloop loop, for one connection attempt.
 
@@ -334,7 +357,23 @@ class SocketServices(nbio_interface.AbstractIOServices):  # type: ignore[misc]
     def __init__(self, loop: asyncio.AbstractEventLoop, resolve_timeout_seconds: float) -> None:
         self._loop = loop
         self._resolve_timeout_seconds = resolve_timeout_seconds
+        self._running: list[_Reference] = []
+        self._is_forgotten = False
+        self._making: Wire | None = None
         self.wire: Wire | None = None
+
+    def forget(self) -> None:
+        """Close the socket, or give up making one, and never call pika again.
+
+        pika 1.4 can be asked neither to close nor to lose a connection that is being made: it fails on assertions of its own, in callbacks
+        that nobody hears (contract case 30 closes in the middle of connecting).
+        """
+        self._is_forgotten = True
+        for reference in self._running:
+            reference.cancel()
+        self._running.clear()
+        if self._making is not None:
+            self._making.forget()
 
     def get_native_ioloop(self) -> asyncio.AbstractEventLoop:
         return self._loop
@@ -349,19 +388,22 @@ class SocketServices(nbio_interface.AbstractIOServices):  # type: ignore[misc]
         """The loop is not ours."""
 
     def add_callback_threadsafe(self, callback: Callable[[], None]) -> None:
-        self._loop.call_soon_threadsafe(callback)
+        self._loop.call_soon_threadsafe(self._call, callback)
 
     def call_later(self, delay: float, callback: Callable[[], None]) -> _TimerReference:
-        return _TimerReference(self._loop.call_later(delay, callback))
+        return _TimerReference(self._loop.call_later(delay, self._call, callback))
 
     def getaddrinfo(
         self, host: str, port: int, on_done: Callable[[Any], None], family: int = 0, socktype: int = 0, proto: int = 0, flags: int = 0
     ) -> _Reference:
-        lookup = self._loop.getaddrinfo(host, port, family=family, type=socktype, proto=proto, flags=flags)
-        return _Reference(asyncio.wait_for(lookup, self._resolve_timeout_seconds), on_done)
+        async def look_up() -> Any:
+            async with asyncio.timeout(self._resolve_timeout_seconds):
+                return await self._loop.getaddrinfo(host, port, family=family, type=socktype, proto=proto, flags=flags)
+
+        return self._run(look_up(), on_done)
 
     def connect_socket(self, sock: socket.socket, resolved_addr: Any, on_done: Callable[[Any], None]) -> _Reference:
-        return _Reference(self._loop.sock_connect(sock, resolved_addr), on_done)
+        return self._run(self._loop.sock_connect(sock, resolved_addr), on_done, sock, is_kept=False)
 
     def create_streaming_connection(
         self,
@@ -373,11 +415,10 @@ class SocketServices(nbio_interface.AbstractIOServices):  # type: ignore[misc]
     ) -> _Reference:
         async def link_up() -> tuple[Wire, Any]:
             protocol = protocol_factory()
+            wire = self._making = Wire(self._loop, protocol)
             try:
                 hostname = (server_hostname or "") if ssl_context is not None else None
-                _, wire = await self._loop.create_connection(
-                    lambda: Wire(self._loop, protocol), sock=sock, ssl=ssl_context, server_hostname=hostname
-                )
+                await self._loop.create_connection(lambda: wire, sock=sock, ssl=ssl_context, server_hostname=hostname)
             except BaseException:
                 with contextlib.suppress(OSError):
                     sock.close()
@@ -386,4 +427,30 @@ class SocketServices(nbio_interface.AbstractIOServices):  # type: ignore[misc]
             protocol.connection_made(wire)
             return wire, protocol
 
-        return _Reference(link_up(), on_done)
+        return self._run(link_up(), on_done, sock)
+
+    def _run(
+        self, work: Awaitable[Any], on_done: Callable[[Any], None], sock: socket.socket | None = None, *, is_kept: bool = True
+    ) -> _Reference:
+        """Begin an operation. `sock` is closed if it is cancelled, maybe before its first step; if not `is_kept`, also when nobody hears
+        of its success any more."""
+
+        def done(result: Any) -> None:
+            if reference in self._running:
+                self._running.remove(reference)
+            if not self._is_forgotten:
+                on_done(result)
+            elif sock is not None and not is_kept:
+                sock.close()
+
+        def cancelled() -> None:
+            if self._is_forgotten and sock is not None:
+                sock.close()
+
+        reference = _Reference(work, done, cancelled)
+        self._running.append(reference)
+        return reference
+
+    def _call(self, callback: Callable[[], None]) -> None:
+        if not self._is_forgotten:
+            callback()
