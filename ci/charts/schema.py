@@ -59,6 +59,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "duration": _ref("duration"),
     "quantities": _ref("quantities"),
     "actor": _ref("actor"),
+    "library": {"allOf": [{"$ref": "#/definitions/actor"}, {"properties": {"libraryOnly": {"enum": [True]}}}]},
     "port": {"type": "integer", "minimum": 1, "maximum": 65535},
     "flags": _map({"type": ["boolean", "null"]}),
     "strings": _map({"type": ["string", "null"]}),
@@ -129,7 +130,7 @@ def schema(chart: str, description: str, keys: list[Key], *, actor: dict[str, An
 
 def _property(key: Key) -> dict[str, Any]:
     described = {"description": key.prose}
-    if key.inner and key.hint != "actor":
+    if key.inner and key.hint not in ("actor", "library"):
         inner = {"type": ["object", "null"], "additionalProperties": False, **(key.hint if isinstance(key.hint, dict) else {})}
         return described | inner | {"properties": {below.path[-1]: _property(below) for below in key.inner}}
     if isinstance(key.hint, str):

@@ -1,6 +1,6 @@
 """Renders a chart with one of both Helms: `render(chart, values, ...)` gives its objects, each with the template that made it.
 
-Called by the tests of this folder. Results are cached by the content of everything that goes in, so that tests ask as often as they like.
+Called by the tests of this folder. Results are kept by the content of everything that goes in, so that tests ask as often as they like.
 The binaries are those of ci/helm.sh.
 """
 
@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 CHARTS = ROOT / "charts"
+MOST_KEPT = 5000
 ENGINES = ("helm3", "helm4")
 KUBE = "1.34.0"
 """Helm 3.10 believes in Kubernetes 1.25 and would refuse the charts."""
@@ -37,19 +38,28 @@ class Refused(Exception):
     """Helm said no; the text is its message."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Rendered:
-    """What one call gave.
-
-    Attributes:
-        text: Helm's output to the byte.
-        objects: its YAML documents, in order.
-        sources: the template of each, such as ``asya-actor/templates/pdb.yaml``.
-    """
+    """What one call gave: Helm's output to the byte. YAML is read when asked for."""
 
     text: str
-    objects: tuple[dict[str, Any], ...]
-    sources: tuple[str, ...]
+
+    @cached_property
+    def documents(self) -> tuple[tuple[str, dict[str, Any]], ...]:
+        """Template (such as ``asya-actor/templates/pdb.yaml``) and object of each YAML document, in order."""
+        found = []
+        for part in self.text.split("---\n# Source: ")[1:]:
+            source, _, body = part.partition("\n")
+            found += [(source, document) for document in yaml.load_all(body, Loader=yaml.CSafeLoader) if document is not None]
+        return tuple(found)
+
+    @property
+    def objects(self) -> tuple[dict[str, Any], ...]:
+        return tuple(document for _, document in self.documents)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return tuple(source for source, _ in self.documents)
 
     def of(self, kind: str) -> list[dict[str, Any]]:
         """The objects of this kind."""
@@ -75,7 +85,7 @@ def helm(engine: str, *arguments: str, check: bool = True) -> subprocess.Complet
     """Run one of both Helms. Raises Refused."""
     tools = folder()
     assert tools is not None, "run ci/helm.sh"
-    environment = {"PATH": "/usr/bin:/bin", "HOME": str(_home()), "KUBECONFIG": "/nonexistent"}
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(_home()), "KUBECONFIG": f"{_home()}/kubeconfig"}
     done = subprocess.run([tools / engine, *arguments], capture_output=True, text=True, env=environment, cwd=ROOT, check=False)
     if check and done.returncode:
         raise Refused("\n".join(line for line in done.stderr.splitlines() if "symbolic link" not in line))
@@ -113,8 +123,30 @@ def render(
 
 @cache
 def _render(
-    path: Path, _content: str, texts: tuple[str, ...], engine: str, release: str, namespace: str, apis: tuple[str, ...], options: tuple[str, ...]
+    path: Path,
+    content: str,
+    texts: tuple[str, ...],
+    engine: str,
+    release: str,
+    namespace: str,
+    apis: tuple[str, ...],
+    options: tuple[str, ...],
 ) -> Rendered:
+    tools = folder()
+    assert tools is not None, "run ci/helm.sh"
+    key = json.dumps([tools.name, KUBE, path.name, content, texts, engine, release, namespace, apis, options])
+    kept = _kept() / hashlib.sha256(key.encode()).hexdigest()
+    if not kept.exists():
+        _keep(kept, _template(path, texts, engine, release, namespace, apis, options))
+    said, _, text = kept.read_text(encoding="utf-8").partition("\n")
+    if said == "refused":
+        raise Refused(text)
+    return Rendered(text)
+
+
+def _template(
+    path: Path, texts: tuple[str, ...], engine: str, release: str, namespace: str, apis: tuple[str, ...], options: tuple[str, ...]
+) -> str:
     with tempfile.TemporaryDirectory() as scratch:
         arguments = ["template", release, str(path), "--namespace", namespace, "--kube-version", KUBE]
         for number, text in enumerate(texts):
@@ -123,20 +155,27 @@ def _render(
             arguments += ["--values", str(file)]
         for api in apis:
             arguments += ["--api-versions", api]
-        text = helm(engine, *arguments, *options).stdout
-    return parse(text)
+        try:
+            return f"rendered\n{helm(engine, *arguments, *options).stdout}"
+        except Refused as refused:
+            return f"refused\n{refused}"
 
 
-def parse(text: str) -> Rendered:
-    """The objects of Helm's output."""
-    objects, sources = [], []
-    for part in text.split("---\n# Source: ")[1:]:
-        source, _, body = part.partition("\n")
-        for document in yaml.load_all(body, Loader=yaml.CSafeLoader):
-            if document is not None:
-                objects.append(document)
-                sources.append(source)
-    return Rendered(text, tuple(objects), tuple(sources))
+@cache
+def _kept() -> Path:
+    """Where renders are kept by the content of all that went in; the oldest go when there are many."""
+    kept = Path(os.environ.get("ASYA_CACHE") or Path.home() / ".cache" / "asya") / "charts"
+    kept.mkdir(parents=True, exist_ok=True)
+    files = sorted(kept.iterdir(), key=lambda file: file.stat().st_mtime)
+    for old in files[:-MOST_KEPT]:
+        old.unlink(missing_ok=True)
+    return kept
+
+
+def _keep(file: Path, text: str) -> None:
+    draft = file.with_name(f"{file.name}.{os.getpid()}")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(file)
 
 
 @cache
@@ -173,4 +212,6 @@ def pod_specs(rendered: Rendered) -> Iterator[tuple[str, dict[str, Any]]]:
 
 @cache
 def _home() -> str:
-    return tempfile.mkdtemp(prefix="asya-helm-")
+    home = tempfile.mkdtemp(prefix="asya-helm-")
+    (Path(home) / "kubeconfig").touch(mode=0o600)
+    return home

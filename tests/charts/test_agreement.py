@@ -68,7 +68,12 @@ def test_source_files_of_chart_and_asya_run_are_the_same(file: Path) -> None:
     rendered = render("asya-actor", [file], release=release(file))
     data = {name: text for item in rendered.of("ConfigMap") for name, text in item["data"].items()}
     pod = rendered.one("AsyncActor")["spec"]["workload"]["template"]["spec"]
-    items = {entry["path"]: data[entry["key"]] for volume in pod.get("volumes", []) if volume["name"] == "source" for entry in volume["configMap"]["items"]}
+    items = {
+        entry["path"]: data[entry["key"]]
+        for volume in pod.get("volumes", [])
+        if volume["name"] == "source"
+        for entry in volume["configMap"]["items"]
+    }
     assert items == dict(read(file).files)
 
 
@@ -89,7 +94,7 @@ SCALARS = {
     "empty": "",
     "null_text": "null",
     "lines": "a\nb\n",
-    "quotes": "it's \"so\": {a} [b] # c",
+    "quotes": 'it\'s "so": {a} [b] # c',
     "umlaut": "größer",
 }
 

@@ -101,7 +101,9 @@ def test_artifact_hub_annotations_are_valid(chart: str) -> None:
     assert {"category", "license", "links", "changes", "images", "prerelease"} <= notes.keys()
     assert notes["prerelease"] in ("true", "false")
     assert all(set(entry) == {"name", "url"} and entry["url"].startswith("https://") for entry in yaml.safe_load(notes["links"]))
-    assert all(entry["kind"] in ("added", "changed", "deprecated", "removed", "fixed", "security") for entry in yaml.safe_load(notes["changes"]))
+    assert all(
+        entry["kind"] in ("added", "changed", "deprecated", "removed", "fixed", "security") for entry in yaml.safe_load(notes["changes"])
+    )
     assert all(entry["description"] for entry in yaml.safe_load(notes["changes"]))
 
 
@@ -151,7 +153,15 @@ def test_a_package_holds_nothing_but_the_chart(chart: str, engine: str, tmp_path
 @pytest.mark.point(8)
 @pytest.mark.parametrize("chart", NAMES)
 def test_every_chart_has_the_same_parts(chart: str) -> None:
-    parts = ["README.md", "values.yaml", "values.schema.json", "templates/NOTES.txt", "templates/_helpers.tpl", "templates/_validate.tpl", ".helmignore"]
+    parts = [
+        "README.md",
+        "values.yaml",
+        "values.schema.json",
+        "templates/NOTES.txt",
+        "templates/_helpers.tpl",
+        "templates/_validate.tpl",
+        ".helmignore",
+    ]
     assert [part for part in parts if not (CHARTS / chart / part).is_file()] == []
     assert len(ci_files(chart)) >= 2
     if chart == "asya-operator":

@@ -23,9 +23,6 @@
 {{- if and $storage.create (ne (toString $s3.secretName) (toString $storage.name)) }}
 - credentials.storage.create makes Secret {{ $storage.name }}, which storage.s3.secretName does not name; set it to {{ $storage.name }}
 {{- end }}
-{{- if not (index .Values "asya-actor" | default dict).libraryOnly }}
-- asya-actor.libraryOnly must be true in this chart; remove your value
-{{- end }}
 {{- include "asya-crew.actorProblems" (list . "happy-end" "asya_crew.happy_end.store" "happyEnd") }}
 {{- include "asya-crew.actorProblems" (list . "error-end" "asya_crew.error_end.store" "errorEnd") }}
 {{- end }}
