@@ -29,6 +29,7 @@ class RabbitHarness:
     """
 
     visibility_seconds: Final = 0.0
+    ack_seconds: float = 0.0
     exclusions: Mapping[int, str] = {
         17: "RabbitMQ has no visibility timeout: a receipt lives as long as its channel",
     }
@@ -82,9 +83,11 @@ class RabbitHarness:
 class ClassicHarness(RabbitHarness):
     """The same with classic queues."""
 
+    # The index of a classic queue of version 1, RabbitMQ 3's default, gathers acknowledgements before it writes them. Measured with 20
+    # acknowledged messages and a SIGKILL: at once, all come again, 2 of 2 times; after 0.3 s, 1 s and 3 s none. Version 2: none at once.
+    ack_seconds = 1.0
     exclusions: Mapping[int, str] = {
         **RabbitHarness.exclusions,
-        7: "classic queues write acknowledgements behind: a SIGKILL within moments brings the messages again, which is at least once",
         29: "classic queues have no delivery limit; the sidecar's own one ends such messages",
     }
 

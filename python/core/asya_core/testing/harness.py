@@ -38,6 +38,11 @@ class Harness(Protocol):
         ...
 
     @property
+    def ack_seconds(self) -> float:
+        """After which an acknowledgement survives a broker that dies without warning; before, the message may come again."""
+        ...
+
+    @property
     def namespace(self) -> str:
         """A namespace of this case alone: queues are ``asya-{namespace}-{actor}`` and cannot meet those of another case."""
         ...
@@ -79,6 +84,7 @@ class TwinHarness:
     """The broker in memory, in real time."""
 
     visibility_seconds: Final = 0.0
+    ack_seconds: Final = 0.0
     namespace: Final = "twin"
     exclusions: Final[Mapping[int, str]] = {
         17: "the twin has no visibility timeout: a receipt lives as long as its link",
@@ -132,6 +138,7 @@ class EmbeddedHarness:
     """
 
     visibility_seconds: Final = 0.6
+    ack_seconds: Final = 0.0
     namespace: Final = "embedded"
     exclusions: Final[Mapping[int, str]] = {}
 

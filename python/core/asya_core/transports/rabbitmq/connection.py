@@ -103,10 +103,13 @@ class Channel:
         with _dead_is_told():
             self._pika.basic_consume(queue, lambda *_: None, consumer_tag=tag, arguments=arguments, callback=lambda _frame: done())
 
-    def cancel(self, tag: str, done: Callable[[], None]) -> None:
-        """End a consumer; what it has handed over stays open."""
+    def cancel(self, tags: list[str], done: Callable[[], None]) -> None:
+        """End consumers; what they have handed over stays open. All are told at once: pika would wait for each answer."""
         with _dead_is_told():
-            self._pika.basic_cancel(tag, callback=lambda _frame: done())
+            for tag in tags[:-1]:
+                self._pika.basic_cancel(tag)
+                self._pika._cancelled.discard(tag)  # there it would stay for as long as the channel lives
+            self._pika.basic_cancel(tags[-1], callback=lambda _frame: done())
 
     def on_cancelled_by_broker(self, call: Callable[[str], None]) -> None:
         """Call this with a consumer's tag when the broker ends it, since its queue is gone or moved."""

@@ -1,13 +1,16 @@
 """The consume link: one subscription, its deliveries and their receipts.
 
 Used by `transport`. Knows nothing of publishing.
+
+**Prefetch.** RabbitMQ fixes a consumer's limit when it begins, and what an ended consumer handed over stays open. To take from the broker
+no more than what was asked for, at any moment, a changed prefetch ends all consumers, and new ones begin as room comes: each takes
+the part of the limit that is free then, so that their limits add up to it after a few steps. Raising needs no end: one more begins.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum, auto
 from typing import Any, Final
 
 from asya_core.transports.base import Delivered, Receipt
@@ -19,17 +22,11 @@ __all__ = ["Consumer", "Held", "attempt_and_origin"]
 
 AGAIN_SECONDS: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 """Delays before a queue that was missing is subscribed to again."""
+ACCESS_REFUSED: Final = 403
 MIN_CONSUMER_TIMEOUT_SECONDS: Final = 1800.0
 """RabbitMQ's own default."""
 _ACKS_PER_PREFETCH: Final = 8
 """Acks wait up to 1 ms for others until an eighth of the prefetch has gathered: the broker never runs out of room to send."""
-
-
-class _State(Enum):
-    IDLE = auto()
-    STARTING = auto()
-    ACTIVE = auto()
-    CANCELLING = auto()
 
 
 @dataclass(slots=True)
@@ -105,10 +102,15 @@ class Consumer:
         self.queue: str | None = None
         self._prefetch = 0
         self._subscribed = False
-        self._state = _State.IDLE
-        self._active_prefetch = 0
+        self._limits: dict[str, int] = {}
+        """Consumers that the broker has or is about to have, each with its limit."""
         self._consumers = 0
-        self._tag = ""
+        self._starting = False
+        self._ending = False
+        self._left_up_to = 0
+        """Deliveries up to this number are of ended consumers; they take room until they are settled."""
+        self._left = 0
+        """How many of those are open."""
         self._timer: asyncio.TimerHandle | None = None
         self._failures = 0
         self.receipts: dict[Receipt, Held] = {}
@@ -139,7 +141,9 @@ class Consumer:
     def link_down(self) -> None:
         """All receipts are dead."""
         self._session = self._channel = None
-        self._state = _State.IDLE
+        self._limits.clear()
+        self._starting = self._ending = False
+        self._left = self._left_up_to = 0
         self.receipts.clear()
         self._open.clear()
         self._acked.clear()
@@ -167,52 +171,88 @@ class Consumer:
 
     def _arrange(self) -> None:
         """Take the next step from what is to what is wanted."""
-        if self._channel is None:
+        channel = self._channel
+        if channel is None or self._starting or self._ending:
             return
-        if self._state is _State.ACTIVE and (not self._subscribed or self._active_prefetch != self._prefetch):
-            self._state = _State.CANCELLING
-            self._channel.cancel(self._tag, self._has_cancelled)
-        elif self._state is _State.IDLE and self._subscribed and self._timer is None and len(self._open) < self._prefetch:
-            # A new consumer has a limit of its own: begin it when there is room, and hold back what is over (`delivered`).
-            self._start()
+        wanted, given = self._prefetch if self._subscribed else 0, sum(self._limits.values())
+        if given > wanted:
+            self._end_consumers(channel)
+        elif given < wanted and self._timer is None:
+            missing, room = wanted - given, wanted - given - self._left
+            if room * 2 >= missing:
+                self._start(room)
 
-    def _start(self) -> None:
+    def _end_consumers(self, channel: Channel) -> None:
+        """End all: what they have handed over stays open. Then `_arrange` goes on."""
+        tags = list(self._limits)
+        self._limits.clear()
+        self._ending = True
+        channel.cancel(tags, self._have_ended)
+
+    def _have_ended(self) -> None:
+        self._ending = False
+        self._leave_open()
+        self._arrange()
+
+    def _leave_open(self) -> None:
+        """No consumer is left: everything that is open takes room of those that will begin."""
+        self._left_up_to, self._left = next(reversed(self._open), 0), len(self._open)
+
+    def _start(self, limit: int) -> None:
         session, queue = self._session, self.queue
         if session is None or queue is None:
             return
-        self._state = _State.STARTING
-        # Consuming from a missing queue closes the channel, and with it all receipts: ask on another one first.
-        session.probe(lambda channel, answered: channel.queue_exists(queue, answered), lambda there: self._probed(session, there))
-
-    def _probed(self, session: Session, there: bool) -> None:
-        channel = self._channel
-        if session is not self._session or channel is None:
+        self._starting = True
+        if self._limits:
+            self._consume(session, limit)
             return
-        if not there:
-            self._state = _State.IDLE
+        # Consuming from a missing queue closes the channel, and with it all receipts: ask on another one first.
+        session.probe(
+            lambda channel, answered: channel.queue_exists(queue, answered),
+            lambda code, text: self._probed(session, code, text, limit),
+        )
+
+    def _probed(self, session: Session, code: int, text: str, limit: int) -> None:
+        if session is not self._session:
+            return
+        if code == 0 and self._subscribed:
+            self._consume(session, limit)
+        elif code == 0:
+            self._starting = False
+        elif code == ACCESS_REFUSED:
+            # Not missing: wrong rights, or a user that is gone. It must be seen, and another connect reads the credentials anew.
+            self._on_broken(f"Broker refused queue {self.queue}: {code} {text}")
+        else:
+            self._starting = False
             self._again()
+
+    def _consume(self, session: Session, limit: int) -> None:
+        channel = self._channel
+        if channel is None:
             return
         self._consumers += 1
-        self._tag = f"asya-{self._consumers}"
-        self._active_prefetch = self._prefetch
+        tag = f"asya-{self._consumers}"
+        self._limits[tag] = limit
         timeout_seconds = max((self._settings.handler_timeout_seconds + 60) * self._prefetch, MIN_CONSUMER_TIMEOUT_SECONDS)
-        channel.prefetch(self._prefetch, lambda: None)
-        channel.consume(str(self.queue), self._tag, {"x-consumer-timeout": int(timeout_seconds * 1000)}, lambda: self._has_started(session))
+        channel.prefetch(limit, lambda: None)
+        channel.consume(str(self.queue), tag, {"x-consumer-timeout": int(timeout_seconds * 1000)}, lambda: self._has_started(session))
 
     def _has_started(self, session: Session) -> None:
-        if session is self._session and self._state is _State.STARTING:
-            self._state = _State.ACTIVE
+        if session is self._session:
+            self._starting = False
             self._failures = 0
             self._arrange()
 
-    def _has_cancelled(self) -> None:
-        if self._state is _State.CANCELLING:
-            self._state = _State.IDLE
-            self._arrange()
-
-    def _cancelled(self) -> None:
-        """The broker ended the consumer: the queue is gone or its node is."""
-        self._state = _State.IDLE
+    def _cancelled(self, tag: str) -> None:
+        """The broker ended a consumer: the queue is gone or its node is. Others will end too: begin anew with all."""
+        channel = self._channel
+        if channel is None or self._limits.pop(tag, None) is None:
+            return
+        self._starting = False
+        if self._limits:
+            self._end_consumers(channel)
+        else:
+            self._leave_open()
         self._again()
 
     def _again(self) -> None:
@@ -276,7 +316,7 @@ class Consumer:
         if held is not None and self._channel is not None:
             # It stays in `_open` until the ack is written: `multiple` must not pass one that is not acked.
             self._acked.add(held.tag)
-            if len(self._acked) * _ACKS_PER_PREFETCH < self._active_prefetch:
+            if len(self._acked) * _ACKS_PER_PREFETCH < self._prefetch:
                 self._channel.hold()
             else:
                 self._channel.session.wire.schedule_flush()
@@ -323,5 +363,6 @@ class Consumer:
     def _settled(self) -> None:
         if self._surplus:
             self._hand_out_surplus()
-        if self._state is _State.IDLE:
+        if self._left:
+            self._left = sum(1 for tag in self._open if tag <= self._left_up_to)
             self._arrange()

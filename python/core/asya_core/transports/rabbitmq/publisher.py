@@ -230,13 +230,13 @@ class DelayedPublisher:
             return
         session.probe(
             lambda channel, answered: channel.exchange_exists(self._exchange, answered),
-            lambda there: self._probed(session, there),
+            lambda code, _text: self._probed(session, code),
         )
 
-    def _probed(self, session: Session, there: bool) -> None:
+    def _probed(self, session: Session, code: int) -> None:
         if session is not self._session:
             return
-        if not there:
+        if code:
             self._again()
             return
         confirmed = ConfirmedChannel(self._outcome)
