@@ -48,7 +48,7 @@ class HandlerRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefusedCallee:
-    """Why a callee is no handler: a code and the message for it."""
+    """Why a callee is no handler: a code and the message for it, in which ``{callee}`` stands for the callee as written."""
 
     code: str
     message: str
@@ -140,24 +140,23 @@ def resolve_class(scope: FlowScope, node: ast.expr) -> ClassRef | None:
 
 def resolve_callee(scope: FlowScope, node: ast.expr) -> Callee:
     """The handler that `node` names when it is called with the payload, or why it is none."""
-    text = ast.unparse(node)
     if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Call):
         owner = resolve_class(scope, node.value.func)
         if owner is None:
-            return RefusedCallee(code="E205", message=f"'{text}' is no handler by name")
+            return RefusedCallee(code="E205", message="'{callee}' is no handler by name")
         return _method(owner, node.attr)
     parts = dotted(node)
     if parts is None:
-        return RefusedCallee(code="E205", message=f"'{text}' is no handler by name")
+        return RefusedCallee(code="E205", message="'{callee}' is no handler by name")
     root = parts[0]
     if root in scope.instances:
         if len(parts) == 2:
             return _method(scope.instances[root], parts[1])
         if len(parts) == 1:
             return RefusedCallee(code="E209", message=f"the instance '{root}' is called itself")
-        return RefusedCallee(code="E205", message=f"'{text}' is no method of the instance '{root}'")
+        return RefusedCallee(code="E205", message=f"'{{callee}}' is no method of the instance '{root}'")
     if root == scope.param:
-        return RefusedCallee(code="E205", message=f"'{text}' belongs to the payload and is no handler")
+        return RefusedCallee(code="E205", message="'{callee}' belongs to the payload and is no handler")
     if root in scope.locals:
         return RefusedCallee(code="E205", message=f"'{root}' is a local and no handler by name")
     if (called := resolve_class(scope, node)) is not None and called.path is not None:

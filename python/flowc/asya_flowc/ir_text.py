@@ -133,7 +133,7 @@ def _block(statements: tuple[Statement, ...], level: int) -> Iterator[str]:
             case Branch():
                 yield f"{pad}if {where}: {_code(one.test, level)}"
                 yield from _arms(one.then, one.orelse, level)
-            case Loop():
+            case _:
                 head = f"{one.target} in " if one.kind is LoopKind.FOR else ""
                 yield f"{pad}{one.kind} {where}{' endless' if one.is_endless else ''}: {head}{_code(one.expression, level)}"
                 yield from _arms(one.body, one.orelse, level)

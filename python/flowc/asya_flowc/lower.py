@@ -21,13 +21,13 @@ def lower(scope: FlowScope, source: Source) -> Flow:
         span=source.span(function),
         doc=ast.get_docstring(function) or "",
         handlers=tuple(work.handlers.values()),
-        carried=tuple(_carried(scope, work.names)),
+        carried=tuple(_carried(scope, work.names, source)),
         used_names=frozenset(work.names | {scope.param}),
         body=tuple(body),
     )
 
 
-def _carried(scope: FlowScope, names: set[str]) -> list[str]:
+def _carried(scope: FlowScope, names: set[str], source: Source) -> list[str]:
     """Statements for the imports and constants among `names`, and the constants that those need; imports first, each in file order."""
     module = scope.module
     todo = [name for name in names if name not in scope.locals and name != scope.param]
@@ -53,7 +53,7 @@ def _carried(scope: FlowScope, names: set[str]) -> list[str]:
     for name, statement in module.constants.items():
         if name in wanted:
             assert statement.value is not None
-            constants.append(f"{name} = {ast.unparse(statement.value)}")
+            constants.append(f"{name} = {source.printed(statement.value)}")
     return imports + constants
 
 
@@ -127,14 +127,10 @@ class _Lowering:
         )  # fmt: skip
 
     def text(self, node: ast.expr | ast.stmt) -> str:
-        """The node printed on its own; as written where Python's printer cannot (quotes inside of f-strings)."""
+        """The node printed on its own; its names are noted."""
         for one in ast.walk(node):
             if isinstance(one, ast.Name):
                 self.names.add(one.id)
             elif isinstance(one, ast.arg):
                 self.names.add(one.arg)
-        try:
-            return ast.unparse(node)
-        except ValueError:
-            written = self.source.segment(node)
-            return f"({written})" if isinstance(node, ast.expr) and "\n" in written else written
+        return self.source.printed(node)

@@ -3,6 +3,7 @@
 Used by every phase. Knows nothing of flows, only of text and of the syntax tree's positions.
 """
 
+import ast
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Protocol
@@ -75,6 +76,14 @@ class Source:
         lines[-1] = lines[-1][: span.end_column - 1]
         lines[0] = lines[0][span.column - 1 :]
         return "\n".join(lines)
+
+    def printed(self, node: ast.expr | ast.stmt) -> str:
+        """`node` as Python prints it; as written where its printer cannot (a tab in a string inside of an f-string)."""
+        try:
+            return ast.unparse(node)
+        except ValueError:
+            written = self.segment(node)
+            return f"({written})" if isinstance(node, ast.expr) and "\n" in written else written
 
     def excerpt(self, span: Span) -> tuple[str, str]:
         """The first line of `span` and the carets below it, tabs kept so that they align."""

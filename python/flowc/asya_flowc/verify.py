@@ -17,15 +17,15 @@ def verify(program: Program) -> None:
     known = {one.key for one in program.flow.handlers}
     ends = program.routers[0].kind is RouterKind.START and program.routers[-1].kind is RouterKind.END
     _require(ends, "start or end is misplaced")
+    for index, join in enumerate(program.joins):
+        _check_chain(program, join, known, f"join {index}")
+        _require(join.join is None or join.join < index, f"join {index} ends in a later one")
     for index, router in enumerate(program.routers):
         _require(router.number == index, f"router {index} is numbered {router.number}")
         for arm in router.arms:
             _check_chain(program, arm.chain, known, f"router {index}")
             if router.name and router.kind is not RouterKind.END:  # named after the scope actions
                 _check_actions(program, router, arm)
-    for index, join in enumerate(program.joins):
-        _check_chain(program, join, known, f"join {index}")
-        _require(join.join is None or join.join < index, f"join {index} ends in a later one")
     reached = _reached(program)
     for router in program.routers[:-1]:
         _require(router.number in reached, f"router {router.number} ({router.kind}, line {router.span.line}) is never reached")

@@ -5,7 +5,7 @@ Read by the tests beside it and by those of the command, which give each refused
 
 # ruff: noqa: E501 (a case is a line)
 
-HEAD = "import json, time, math\nimport numpy\nfrom m import h, a, b, Model\nLIMIT = 3\n\n\ndef flow(p):\n"
+HEAD = "import json, time, math\nimport numpy\nfrom m import h, a, b, Model\nLIMIT = 3\nTAB = f\"{'a\u00a0b'}\"\n\n\ndef flow(p):\n"
 
 
 def module(body: str) -> str:
@@ -65,6 +65,9 @@ REFUSED = [
     ("75", 'while p["x"]:\n    p = p\nreturn p', "E403"), ("75", 'while "a" in p:\n    p["b"] = 1\nreturn p', "E403"),
     ("75", 'while p.get("a"):\n    p["b"].append(1)\nreturn p', "E403"), ("75", 'while p["a"]:\n    if p["b"]:\n        p.pop("b")\nreturn p', "E403"),
     ("75", 'while p["a"]:\n    p["b"], p["c"] = 1, 2\nelse:\n    p["a"] = 0\nreturn p', "E403"),
+    ("44", '*p["x"], p["y"] = h(p)\nreturn p', "E204"), ("47", "p = f\"{'a\u00a0b'}\"(p)\nreturn p", "E205"), ("67", 'p["x"] = numpy.now()\nreturn p', "E303"),
+    ("75", 'while "a" in p["l"]:\n    p["x"] = 1\nreturn p', "E403"), ("75", 'while p["x"]:\n    p["l"][[0][0]] = 1\nreturn p', "E403"),
+    ("39", "p = h(\n    f\"{'a\u00a0b'}\"\n)\nreturn p", "E202"),
 ]  # fmt: skip
 
 ACCEPTED = [
@@ -113,6 +116,7 @@ ACCEPTED = [
     ("75", 'p["q"] = [1]\nwhile p["q"]:\n    p["q"].clear()\np["u"] = 1\nwhile p["u"]:\n    p["l"] = [0]\n    p["l"][[0][0]] = 1\n    p["u" + ""] = 0\nreturn p'),
     ("75", 'p["e"] = {"a": 1}\nwhile len(p["e"]) > 0:\n    p["e"].popitem()\nwhile len(p) > 99:\n    p["k"] = 1\nwhile p["n"] < 2:\n    p["n"] += 1\nreturn p'),
     ("75", 'p["e"] = 0\nwhile p["e"] < 2:\n    p["e"]: int = p["e"] + 1\nwhile p.setdefault("o", 0):\n    p["a"] = 1\nreturn p'),
+    ("27", "p['t'] = f\"{p.get('a\u00a0b')}\"\nif f\"\"\"{p.get('a\u00a0b')}\n\n x\"\"\":\n    p = h(p)\np['u'] = TAB\nreturn p"),
 ]  # fmt: skip
 PAYLOADS = [
     {"n": 0, "xs": [], "d": {}, "s": "k"},
@@ -144,4 +148,5 @@ FILES = [
     ("47", "resolve = 3\ndef f(p):\n    p['x'] = resolve\n    p = h(p)\n    return p\n", "E501"), ("47", "def f(p):\n    _asya_x = 1\n    p['x'] = _asya_x\n    p = h(p)\n    return p\n", "E501"),
     ("47", "import os as len\ndef f(p):\n    p['x'] = len.sep\n    p = h(p)\n    return p\n", "E501"), ("80", "def f(p):\n    p['x'] = '\ud800'\n    return p\n", "E001"),
     ("15", "def f(p):\n    if p['k'] == 0:\n        pass\n" + "".join(f"    elif p['k'] == {index}:\n        p = h(p)\n" for index in range(1500)) + "    return p\n", "E003"),
+    ("80", "def f(p):\n    p = h(p)\n    return p\nX = " + "+".join(["1"] * 1500) + "\n", "E003"),
 ]  # fmt: skip

@@ -27,6 +27,10 @@ def flow(p):
     p["t"] = f"""{p["n"]!r:>4}
 
        x | y"""
+    p["u"] = f"""{p.get('a\u00a0b')}
+
+       x | y"""
+
     while True:
         p["n"] += 1
         if p["n"] > LIMIT[0] and TEXT:
@@ -60,7 +64,7 @@ def forms_of(text: str, options: Options) -> dict[str, Flow | Program]:
 
 
 def read_back(form: Flow | Program) -> Flow | Program:
-    text = print_form(form)
+    text = print_form(form).replace("\n  body", "\n\n  body")  # empty lines mean nothing
     return read_flow(text) if isinstance(form, Flow) else read_program(text)
 
 

@@ -13,7 +13,7 @@ from oracle import compiled, mesh, plain
 
 from asya_flowc import Options, compile_source
 
-COUNT = int(os.environ.get("ASYA_FLOWS", "200"))
+COUNT = int(os.environ.get("ASYA_FLOWS", "100"))
 settings.register_profile(
     "flows",
     max_examples=COUNT,

@@ -84,6 +84,11 @@ def test_55_two_instances_of_a_class_are_one_handler() -> None:
     assert "W504" in {one.code for one in done.warnings}
 
 
+def test_60_constructor_with_defaults_alone_is_fine() -> None:
+    text = "class C:\n    def __init__(self, a=1, *, b=2):\n        pass\n    def run(self, p):\n        return p\ndef flow(p):\n    p = C().run(p)\n    return p\n"
+    assert compiled(text).handlers == {"c-run": "flow.C.run"}
+
+
 def test_77_caller_of_handlers_is_the_flow_wherever_it_stands() -> None:
     flow, handler, main = "def flow(p):\n    p = h(p)\n    return p\n", "def h(p):\n    return p\n", "def demo():\n    print(flow({}))\n"
     for order in itertools.permutations((flow, handler, main)):

@@ -41,7 +41,7 @@ def _check_callee(context: Context, call: ast.Call) -> bool:
     callee = resolve_callee(context.scope, call.func)
     if isinstance(callee, RefusedCallee):
         where = call if callee.code in ("E207", "E208") else call.func
-        context.report.add(callee.code, where, callee.message)
+        context.report.add(callee.code, where, callee.message.replace("{callee}", context.quote(call.func)))
         return False
     if not all(part.isascii() for part in callee.text):
         context.report.add("E106", call.func, f"the handler's name '{'.'.join(callee.text)}' is not ASCII")

@@ -25,7 +25,7 @@ class Context:
         """The construct as a message quotes it: as written if it is one line, an expression of several lines as one; cut."""
         text = self.report.source.segment(node)
         if "\n" in text:
-            text = ast.unparse(node) if isinstance(node, ast.expr) else text
+            text = self.report.source.printed(node) if isinstance(node, ast.expr) else text
             text = text.split("\n")[0].rstrip()
         return text if len(text) <= _MAX_QUOTE else f"{text[: _MAX_QUOTE - 1]}…"
 

@@ -5,6 +5,7 @@ from typing import Final
 
 from asya_flowc.emit.graph import Graph, to_json
 from asya_flowc.emit.yaml import Yaml, dump
+from asya_flowc.forms import dotted
 from asya_flowc.ir import Program
 from asya_flowc.source import Source
 
@@ -45,9 +46,13 @@ def _schema(source: Source, flow: str) -> dict[str, Yaml]:
 
 
 def _describes_data(node: ast.ClassDef) -> bool:
-    names = [ast.unparse(one).rpartition(".")[2] for one in node.bases]
-    marks = [ast.unparse(one.func if isinstance(one, ast.Call) else one).rpartition(".")[2] for one in node.decorator_list]
+    names = [_last_name(one) for one in node.bases]
+    marks = [_last_name(one.func if isinstance(one, ast.Call) else one) for one in node.decorator_list]
     return "TypedDict" in names or "BaseModel" in names or "dataclass" in marks
+
+
+def _last_name(node: ast.expr) -> str:
+    return (dotted(node) or ("",))[-1]
 
 
 def _type(annotation: ast.expr) -> dict[str, Yaml]:

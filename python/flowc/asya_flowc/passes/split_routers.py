@@ -128,10 +128,8 @@ class _Splitting:
                     first = _run_start(statements, index)
                     chain = self.branch(statement, statements[first:index], following, around)
                     index = first
-                case Loop():
-                    chain = self.loop(statement, following, around)
                 case _:
-                    raise AssertionError(statement)
+                    chain = self.loop(statement, following, around)
             backwards, join = list(reversed(chain.steps)), chain.join
         return Chain(steps=tuple(reversed(backwards)), join=join)
 
