@@ -10,7 +10,8 @@ eval "$(ci/services.sh env)"
 ci/pythons.sh >/dev/null # the newest Python that the runtime is tested on
 
 pure=(asya_core.wire asya_core.ops.backoff asya_core.transports.rabbitmq.topology
-      asya_sidecar.lifecycle asya_sidecar.decide asya_sidecar.effects asya_sidecar.retry asya_sidecar.splice)
+      asya_sidecar.lifecycle asya_sidecar.decide asya_sidecar.effects asya_sidecar.retry asya_sidecar.splice
+      asya_flowc)
 coverage=(--cov-branch --cov-report=term:skip-covered)
 for module in "${pure[@]}"; do coverage+=("--cov=$module"); done
 
