@@ -34,16 +34,25 @@ class Events:
         wall: seconds since 1970.
         log: where to tell of those that could not be sent.
         on_namespace_end: called with a namespace that takes no new objects since it is being deleted.
+        per_second: the most that are sent.
     """
 
     def __init__(
-        self, kube: Kube, *, instance: str, wall: Callable[[], float], log: Log, on_namespace_end: Callable[[str], None] = lambda _: None
+        self,
+        kube: Kube,
+        *,
+        instance: str,
+        wall: Callable[[], float],
+        log: Log,
+        on_namespace_end: Callable[[str], None] = lambda _: None,
+        per_second: float = PER_SECOND,
     ) -> None:
         self._kube = kube
         self._instance = instance
         self._wall = wall
         self._log = log
         self._on_namespace_end = on_namespace_end
+        self._pause_seconds = 1 / per_second
         self._waiting: asyncio.Queue[tuple[Actor, str, str]] = asyncio.Queue(MAX_WAITING)
         self._counts: OrderedDict[str, int] = OrderedDict()
 
@@ -66,7 +75,7 @@ class Events:
                 self._log.debug("event not sent", actor=actor.name, namespace=actor.namespace, reason=reason, error=str(error))
             finally:
                 self._waiting.task_done()
-            await asyncio.sleep(1 / PER_SECOND)
+            await asyncio.sleep(self._pause_seconds)
 
     async def flushed(self) -> None:
         """Return when all that was told has been tried."""

@@ -32,7 +32,7 @@ class Bench:
         self.api, self.queues, self.clock, self.kube = api, queues, clock, kube
         self.world = World()
         self.log = Log(LineWriter(), Level.ERROR)
-        self.events = Events(kube, instance="test", wall=clock.wall, log=self.log)
+        self.events = Events(kube, instance="test", wall=clock.wall, log=self.log, per_second=1e6)
         self.reconciler = Reconciler(
             kube=kube,
             world=self.world,
@@ -104,6 +104,13 @@ class Bench:
             await asyncio.gather(task, return_exceptions=True)
 
 
+async def connect(api: FakeApi, tmp_path: Path) -> Kube:
+    """Connections to the fake API, by a kubeconfig."""
+    file = tmp_path / "kubeconfig"
+    file.write_text(api.kubeconfig())
+    return Kube(await configure(file))
+
+
 @asynccontextmanager
 async def bench(
     api: FakeApi,
@@ -113,11 +120,16 @@ async def bench(
     chosen: OperatorSettings | None = None,
     clock: FakeClock | None = None,
     runtime: bytes = RUNTIME,
+    kube: Kube | None = None,
 ) -> AsyncIterator[Bench]:
-    """A fresh one; `queues` and `clock` may be those of an earlier one, as broker and time outlive a process."""
-    file = tmp_path / "kubeconfig"
-    file.write_text(api.kubeconfig())
-    kube = Kube(await configure(file))
+    """A fresh one; `queues` and `clock` may be those of an earlier one, as broker and time outlive a process.
+
+    `kube`: connections to use, which remember nothing; making new ones takes longer than all the rest.
+    """
+    if kube is not None:
+        yield Bench(api, queues or MemoryQueues(), chosen or settings(), clock or FakeClock(), kube, runtime)
+        return
+    kube = await connect(api, tmp_path)
     try:
         yield Bench(api, queues or MemoryQueues(), chosen or settings(), clock or FakeClock(), kube, runtime)
     finally:

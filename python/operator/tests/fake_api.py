@@ -113,6 +113,14 @@ class FakeApi:
         self.url = f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}"  # type: ignore[union-attr]
         return self.url
 
+    def reset(self) -> None:
+        """Everything is gone, as on a new server."""
+        self.objects.clear()
+        self.history.clear()
+        self.calls.clear()
+        self.hook = None
+        self.missing = set()
+
     async def stop(self) -> None:
         if self.runner is not None:
             await self.runner.cleanup()

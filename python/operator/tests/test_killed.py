@@ -1,0 +1,200 @@
+"""An operator that is killed at any API call, or whose calls fail in any way, ends where one ends that is left in peace."""
+
+import asyncio
+import copy
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from python.operator.tests.bench import Bench, bench, connect
+from python.operator.tests.fake_api import Answer, Call, Controllers, Cut, FakeApi
+from python.operator.tests.twins import MemoryQueues, actor
+
+from asya_core.ops.clock import FakeClock
+from asya_core.wire.errors import AsyaError
+from asya_operator.kube import Kube
+
+Json = dict[str, Any]
+Story = Callable[[FakeApi], None]
+MOST_CALLS = 60
+
+
+def _create(api: FakeApi) -> None:
+    api.put("asyncactors", actor(queue={"deletionPolicy": "DeleteIfEmpty"}))
+
+
+def _update(api: FakeApi) -> None:
+    api.put("asyncactors", actor(queue={"deletionPolicy": "DeleteIfEmpty"}, timeout="10m", scaling={"maxReplicas": 3, "paused": True}))
+
+
+def _switch_off(api: FakeApi) -> None:
+    api.put("asyncactors", actor(queue={"deletionPolicy": "Retain"}, scaling={"enabled": False}))
+
+
+def _delete(api: FakeApi) -> None:
+    api.remove("asyncactors", "demo", "ocr")
+
+
+STORIES: dict[str, tuple[Story, ...]] = {
+    "create": (_create,),
+    "update": (_create, _update),
+    "switch off": (_create, _switch_off),
+    "delete": (_create, _delete),
+}
+
+
+def _essence(api: FakeApi) -> Json:
+    """Everything but what differs between two runs by nature: uids, versions, times, events, managedFields."""
+
+    def clean(value: Any) -> Any:
+        if isinstance(value, dict):
+            dropped = {
+                "uid",
+                "resourceVersion",
+                "managedFields",
+                "lastTransitionTime",
+                "generation",
+                "observedGeneration",
+                "creationTimestamp",
+                "asya.sh/desired",
+            }
+            return {key: clean(each) for key, each in value.items() if key not in dropped}
+        return [clean(each) for each in value] if isinstance(value, list) else value
+
+    kinds = sorted(set(api.objects) - {"events", "leases"})
+    return {
+        plural: {"/".join(key): clean(found) for key, found in sorted(api.objects[plural].items())}
+        for plural in kinds
+        if api.objects[plural]
+    }
+
+
+async def _live(api: FakeApi, kube: Kube, queues: MemoryQueues, clock: FakeClock, hook: Any = None) -> None:
+    """One process, from start until it settles or dies."""
+    api.hook = None
+    async with bench(api, Path(), queues=queues, clock=clock, kube=kube) as one:
+        await one.look()
+        api.hook = hook
+        try:
+            await _settle(one)
+        finally:
+            api.hook = None
+
+
+async def _settle(one: Bench) -> None:
+    for _ in range(20):
+        before = one.api.version
+        result = await one.step()
+        await asyncio.sleep(0)
+        one.clock.advance(2.0)
+        if one.api.version == before and result.again_seconds is None and result.failed is None:
+            return
+    raise AssertionError("does not settle")
+
+
+async def _tell(api: FakeApi, kube: Kube, story: tuple[Story, ...], hook: Any) -> tuple[str, dict[str, Any], int]:
+    """Play all chapters in peace but the last, which is disturbed by `hook` in a first process and finished by a second."""
+    api.reset()
+    queues, clock = MemoryQueues(), FakeClock()
+    for chapter in story[:-1]:
+        chapter(api)
+        await _live(api, kube, queues, clock)
+    story[-1](api)
+    before = len(api.calls)
+    try:
+        await _live(api, kube, queues, clock, hook)
+    except AsyaError:
+        pass
+    used = len(api.calls) - before
+    clock.advance(30)
+    await _live(api, kube, queues, clock)
+    return json.dumps(_essence(api), sort_keys=True), {name: str(depth) for name, depth in queues.held.items()}, used
+
+
+def _run(tmp_path: Path, body: Callable[[FakeApi, Kube], Awaitable[None]]) -> None:
+    async def whole() -> None:
+        api = FakeApi()
+        Controllers(api)
+        await api.start()
+        kube = await connect(api, tmp_path)
+        try:
+            async with asyncio.timeout(100):
+                await body(api, kube)
+        finally:
+            await kube.close()
+            await api.stop()
+
+    asyncio.run(whole())
+
+
+def _dies_at(number: int, *, after: bool) -> Any:
+    """From the k-th call on nothing gets through: the process is dead. `after`: the k-th is done, but its answer is lost."""
+    seen = 0
+
+    async def hook(call: Call) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == number:
+            raise Cut(after=after)
+        if seen > number:
+            raise Cut(after=False)
+
+    return hook
+
+
+def _fails_at(number: int, status: int) -> Any:
+    seen = 0
+
+    async def hook(call: Call) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == number and not call.plural.startswith("events"):
+            raise Answer(status, "disturbed")
+
+    return hook
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before the call", "after the call"])
+@pytest.mark.parametrize("name", ["create", "update", "delete"])
+def test_killed_at_each_call_the_next_process_ends_where_one_ends_in_peace(tmp_path, name, after):
+    async def body(api: FakeApi, kube: Kube) -> None:
+        story = STORIES[name]
+        wanted, wanted_queues, _ = await _tell(api, kube, story, None)
+        for number in range(1, MOST_CALLS):
+            essence, queues, used = await _tell(api, kube, story, _dies_at(number, after=after))
+            assert essence == wanted, f"call {number}"
+            assert queues == wanted_queues, f"call {number}"
+            if used < number:
+                break
+        assert 10 < number < MOST_CALLS - 1
+
+    _run(tmp_path, body)
+
+
+@pytest.mark.parametrize(("status", "name"), [(409, "update"), (500, "delete"), (500, "switch off")])
+def test_each_call_may_fail_once(tmp_path, status, name):
+    async def body(api: FakeApi, kube: Kube) -> None:
+        story = STORIES[name]
+        wanted, wanted_queues, _ = await _tell(api, kube, story, None)
+        for number in range(1, MOST_CALLS):
+            essence, queues, used = await _tell(api, kube, story, _fails_at(number, status))
+            assert essence == wanted, f"call {number}"
+            assert queues == wanted_queues, f"call {number}"
+            if used < number:
+                break
+
+    _run(tmp_path, body)
+
+
+def test_essence_tells_different_clusters_apart(with_api, tmp_path):
+    async def body(api: FakeApi) -> None:
+        _create(api)
+        async with bench(api, tmp_path) as one:
+            await one.settle()
+        before = copy.deepcopy(_essence(api))
+        api.edit("deployments", "demo", "ocr", lambda found: found["spec"].update(replicas=9))
+        assert _essence(api) != before
+
+    with_api(body)
