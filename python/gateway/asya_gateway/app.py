@@ -25,6 +25,7 @@ from asya_gateway.http.front import Front, Hosts
 from asya_gateway.http.internal import Internal, Readiness, internal_app
 from asya_gateway.http.limits import StreamSlots
 from asya_gateway.http.mcp import Mcp
+from asya_gateway.http.metadata import Metadata
 from asya_gateway.http.rest import Rest, not_found
 from asya_gateway.http.tokens import TokenChecker
 from asya_gateway.metrics import GatewayMetrics
@@ -153,7 +154,7 @@ class Gateway:
                 yield
 
         app = Starlette(
-            routes=[*mcp.routes(), *rest.routes()],
+            routes=[*mcp.routes(), *rest.routes(), *self._metadata().routes()],
             exception_handlers={HTTPException: not_found, AsyaError: refused, Exception: unexpected},
             lifespan=lifespan,
         )
@@ -173,6 +174,11 @@ class Gateway:
             counted=counted,
             refused=lambda code: metrics.refusals.add(code),
         )
+
+    def _metadata(self) -> Metadata:
+        settings = self._settings
+        is_oauth = settings.auth == "oauth"
+        return Metadata(oauth_resource(settings) if is_oauth else None, settings.oauth_issuer)
 
     def _leave(self, reason: str) -> None:
         if not self._leaving.is_set():
@@ -280,13 +286,17 @@ def make_public_auth(settings: GatewaySettings, log: Log) -> Authenticator:
             assert settings.oauth_issuer is not None
             assert settings.oauth_audience is not None
             assert settings.oauth_jwks_url is not None
-            resource = (settings.oauth_resource or settings.oauth_audience).rstrip("/")
             checker = TokenChecker(issuer=settings.oauth_issuer, audience=settings.oauth_audience, jwks_url=settings.oauth_jwks_url)
-            return OAuth(checker, f"{resource}/.well-known/oauth-protected-resource")
+            return OAuth(checker, f"{oauth_resource(settings)}/.well-known/oauth-protected-resource")
         case _:
             keys = ApiKeys(settings.keys_file, log)
             keys.load()
             return keys
+
+
+def oauth_resource(settings: GatewaySettings) -> str:
+    """Public address of this gateway as OAuth clients know it."""
+    return (settings.oauth_resource or settings.oauth_audience or "").rstrip("/").removesuffix("/mcp")
 
 
 def make_internal_auth(settings: GatewaySettings) -> Authenticator:

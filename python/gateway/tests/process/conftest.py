@@ -77,12 +77,18 @@ class Gateway:
     headers: dict[str, str] = field(default_factory=dict)
 
     def start(self) -> "Gateway":
+        return self.launch().serving()
+
+    def launch(self) -> "Gateway":
         self.process = subprocess.Popen(
             [sys.executable, "-m", "asya_gateway"], env=self.environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
         )
         self._news = threading.Condition()
         self.pump = threading.Thread(target=self._pump, args=(self.process,), daemon=True)
         self.pump.start()
+        return self
+
+    def serving(self) -> "Gateway":
         started = self.until(lambda line: line.get("event") == "started")
         self.public = f"http://127.0.0.1:{started['public']}"
         self.internal = f"http://127.0.0.1:{started['internal']}"
@@ -231,5 +237,15 @@ def make_gateway(tmp_path: Path) -> Iterator[Callable[..., Gateway]]:
 
     yield make
     for each in made:
-        if each.process is not None and each.process.poll() is None:
+        if each.process is not None:
             each.stop(signal.SIGKILL)
+
+
+@pytest.fixture(scope="session")
+def gateway_of() -> Callable[..., Gateway]:
+    """Makes a gateway over a new folder, not started; whoever starts it stops it."""
+
+    def make(folder: Path, **more: str) -> Gateway:
+        return Gateway(prepare(folder), environment_of(folder, **more))
+
+    return make

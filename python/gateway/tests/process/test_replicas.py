@@ -34,8 +34,10 @@ def test_replica_without_migration_says_what_to_do(make_gateway: Callable[..., A
 def test_stream_on_one_replica_hears_reports_to_the_other(make_gateway: Callable[..., Any], postgres: dict[str, str]) -> None:
     first, second = make_gateway(**postgres), make_gateway(**postgres)
     migrate(first)
-    first.start()
-    second.start()
+    for each in (first, second):
+        each.launch()
+    for each in (first, second):
+        each.serving()
     envelope_id = first.envelope("two-hops")
     lines: list[str] = []
     heard = threading.Event()
@@ -59,8 +61,10 @@ def test_stream_on_one_replica_hears_reports_to_the_other(make_gateway: Callable
 def test_client_of_a_killed_replica_goes_on_at_the_other_without_a_gap(make_gateway: Callable[..., Any], postgres: dict[str, str]) -> None:
     first, second = make_gateway(**postgres), make_gateway(**postgres)
     migrate(first)
-    first.start()
-    second.start()
+    for each in (first, second):
+        each.launch()
+    for each in (first, second):
+        each.serving()
     envelope_id = first.envelope("two-hops")
     seen = 0
     with first.client.stream("GET", f"/envelopes/{envelope_id}/stream") as answer:

@@ -1,0 +1,337 @@
+"""Who may do what: API keys, forged tokens, every principal against every endpoint; the internal credential; nothing secret in logs."""
+
+import asyncio
+import base64
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import httpx
+import jwt
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+Gateway = Any
+TOKENS = {name: f"asya_canary-{name}-{'x' * 20}" for name in ("anna", "bert", "reader", "operator", "limited")}
+ROLES = {"anna": ["call"], "bert": ["call"], "reader": ["read"], "operator": ["operate"], "limited": ["call"]}
+
+
+def key_file(folder: Path) -> Path:
+    entries = {
+        name: {"sha256": [hashlib.sha256(token.encode()).hexdigest()], "roles": ROLES[name]}
+        | ({"tools": ["text_flow"]} if name == "limited" else {})
+        for name, token in TOKENS.items()
+    }
+    file = folder / "keys.yaml"
+    file.write_text(json.dumps(entries))
+    return file
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory, gateway_of: Callable[..., Gateway]) -> Iterator[Gateway]:
+    folder = tmp_path_factory.mktemp("guarded")
+    made = gateway_of(folder / "state", ASYA_GATEWAY_AUTH="apiKey", ASYA_GATEWAY_KEYS_FILE=str(key_file(folder))).start()
+    yield made
+    made.stop()
+
+
+def ask(gateway: Gateway, who: str | None, method: str, path: str, **more: Any) -> httpx.Response:
+    headers = {"Authorization": f"Bearer {TOKENS[who]}"} if who else {}
+    return gateway.client.request(method, path, headers=headers | more.pop("headers", {}), **more)
+
+
+def made_by(gateway: Gateway, who: str, tool: str = "text-processor") -> str:
+    answer = ask(gateway, who, "POST", f"/tools/{tool}", json={"text": "payload-canary"})
+    assert answer.status_code == 202, answer.text
+    return str(answer.json()["id"])
+
+
+@pytest.mark.parametrize("header", [None, "Bearer", "Bearer wrong", "Basic YTpi", "bearer asya_canary-anna", "Bearer,x"])
+def test_wrong_credential_is_401_with_a_challenge(guarded: Gateway, header: str | None) -> None:
+    headers = {} if header is None else {"Authorization": header}
+    for path in ("/tools", "/envelopes", "/envelopes/x", "/flows"):
+        answer = guarded.client.get(path, headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
+        assert answer.headers["www-authenticate"] == "Bearer"
+    assert guarded.client.post("/mcp", json={}, headers=headers).status_code == 401
+
+
+def test_each_principal_reaches_exactly_its_cells(guarded: Gateway) -> None:
+    owned = made_by(guarded, "anna")
+    absent = "01JD2ABSENT"
+    seen = {}
+    for who in TOKENS:
+        seen[who] = tuple(
+            ask(guarded, who, method, path).status_code
+            for method, path in (
+                ("GET", f"/envelopes/{owned}"),
+                ("GET", f"/envelopes/{owned}/events"),
+                ("POST", f"/envelopes/{owned}/cancel"),
+            )
+        )
+    # anna first, so the envelope is hers and is cancelled by her; the others are measured against the same row.
+    assert seen == {
+        "anna": (200, 200, 200),
+        "bert": (404, 404, 404),
+        "reader": (200, 200, 404),
+        "operator": (200, 200, 200),
+        "limited": (404, 404, 404),
+    }
+    foreign, missing = (ask(guarded, "bert", "GET", f"/envelopes/{each}") for each in (owned, absent))
+    assert foreign.content == missing.content
+
+
+def test_list_and_stream_show_ones_own_only(guarded: Gateway) -> None:
+    mine, others = made_by(guarded, "anna"), made_by(guarded, "bert")
+    ids = [each["id"] for each in ask(guarded, "anna", "GET", "/envelopes", params={"limit": 200}).json()["envelopes"]]
+    assert mine in ids
+    assert others not in ids
+    assert others in [each["id"] for each in ask(guarded, "reader", "GET", "/envelopes", params={"limit": 200}).json()["envelopes"]]
+    assert ask(guarded, "anna", "GET", f"/envelopes/{others}/stream").status_code == 404
+
+
+def test_tools_are_seen_and_called_by_those_who_may(guarded: Gateway) -> None:
+    def names(who: str) -> set[str]:
+        return {tool["name"] for tool in ask(guarded, who, "GET", "/tools").json()["tools"]}
+
+    assert "operators-only" not in names("anna")
+    assert "operators-only" in names("operator")
+    assert names("limited") == {"text_flow"}
+    assert ask(guarded, "anna", "POST", "/tools/operators-only", json={}).status_code == 404
+    assert ask(guarded, "limited", "POST", "/tools/text-processor", json={"text": "x"}).status_code == 404
+
+
+def test_mcp_sees_with_the_same_eyes(guarded: Gateway) -> None:
+    from mcp import Client
+    from mcp.client.streamable_http import streamable_http_client
+
+    owned = made_by(guarded, "bert")
+
+    async def work() -> Any:
+        import httpx2
+
+        async with (
+            asyncio.timeout(15),
+            httpx2.AsyncClient(headers={"Authorization": f"Bearer {TOKENS['anna']}"}) as http,
+            Client(streamable_http_client(f"{guarded.public}/mcp", http_client=http)) as client,
+        ):
+            tools = {tool.name for tool in (await client.list_tools()).tools}
+            return tools, await client.call_tool("asya_result", {"id": owned})
+
+    tools, result = asyncio.run(work())
+    assert "operators-only" not in tools
+    assert result.is_error
+    assert "no such envelope" in result.content[0].text
+
+
+def test_rotated_key_is_taken_and_the_old_one_refused_without_a_restart(guarded: Gateway) -> None:
+    file = Path(guarded.environment["ASYA_GATEWAY_KEYS_FILE"])
+    before = file.read_text()
+    entries = json.loads(before)
+    entries["bert"]["sha256"] = [hashlib.sha256(b"asya_new").hexdigest()]
+    file.write_text(json.dumps(entries))
+    assert ask(guarded, "bert", "GET", "/tools").status_code == 401
+    assert guarded.client.get("/tools", headers={"Authorization": "Bearer asya_new"}).status_code == 200
+    file.write_text(before)
+    assert ask(guarded, "bert", "GET", "/tools").status_code == 200
+
+
+@pytest.mark.parametrize("token", [None, "", "wrong", "mesh-token2", "mesh-toke"])
+def test_internal_socket_wants_its_own_credential(guarded: Gateway, token: str | None) -> None:
+    headers = {"Authorization": f"Bearer {token}" if token else ""} if token is not None else {}
+    for path in ("/internal/v1/progress", "/internal/v1/final"):
+        with httpx.Client() as client:
+            assert client.post(guarded.internal + path, json={}, headers=headers).status_code == 401
+
+
+def test_caller_sets_neither_id_nor_route_nor_status_nor_headers(guarded: Gateway) -> None:
+    hostile = {
+        "id": "chosen",
+        "route": {"actors": ["second"], "current": 0},
+        "status": "succeeded",
+        "asya_claim": {"key": "x"},
+        "headers": {"asya-hops": 9},
+        "text": "x",
+    }
+    headers = {"asya-hops": "9", "asya-flow": "{}", "traceparent": "not one", "x-other": "1"}
+    view = ask(guarded, "anna", "POST", "/tools/two-hops", json=hostile, headers=headers).json()
+    message = guarded.message(view["id"])
+    assert message["payload"] == {"greeting": "hello", **hostile}
+    assert message["headers"] == {"team": "blue"}
+    assert (message["id"], message["route"]["actors"]) == (view["id"], ["text-processor", "second"])
+    assert "asya_claim" not in message
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "code"),
+    [
+        ({"Host": "evil.example"}, 421, "wrong_host"),
+        ({"Host": "127.0.0.1.evil.example"}, 421, "wrong_host"),
+        ({"Origin": "http://evil.example"}, 403, "wrong_origin"),
+        ({"Origin": "null"}, 403, "wrong_origin"),
+        ({"Origin": "http://localhost:1234"}, 200, ""),
+    ],
+)
+def test_foreign_host_and_origin_are_refused(guarded: Gateway, headers: dict[str, str], status: int, code: str) -> None:
+    answer = ask(guarded, "anna", "GET", "/tools", headers=headers)
+    assert (answer.status_code, answer.json().get("code", "")) == (status, code)
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "server" not in answer.headers
+    assert "access-control-allow-origin" not in answer.headers
+
+
+def test_log_holds_no_token_and_no_payload_and_tells_who_did_what(guarded: Gateway) -> None:
+    envelope_id = made_by(guarded, "anna")
+    ask(guarded, "anna", "POST", f"/envelopes/{envelope_id}/cancel")
+    guarded.final(envelope_id, result={"result": "result-canary"})
+    guarded.until(lambda line: line.get("action") == "cancel" and line["envelope_id"] == envelope_id)
+    text = json.dumps(guarded.lines)
+    for secret in (*TOKENS.values(), "mesh-token", "payload-canary", "result-canary"):
+        assert secret not in text
+    created = next(line for line in guarded.lines if line.get("action") == "create" and line["envelope_id"] == envelope_id)
+    assert (created["principal"], created["tool"], created["outcome"]) == ("anna", "text-processor", "accepted")
+
+
+# ------------------------------------------------------------------------------------------------------------------ OAuth
+
+ISSUER, AUDIENCE = "https://issuer.example", "https://gateway.example/mcp"
+
+
+class Issuer:
+    """Keys of an issuer, and its JWKS document over real HTTP."""
+
+    def __init__(self) -> None:
+        self.rsa = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self.ec = ec.generate_private_key(ec.SECP256R1())
+        self.other = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        public = [
+            json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(self.rsa.public_key())) | {"kid": "r", "alg": "RS256", "use": "sig"},
+            json.loads(jwt.algorithms.ECAlgorithm.to_jwk(self.ec.public_key())) | {"kid": "e", "alg": "ES256", "use": "sig"},
+        ]
+        document = json.dumps({"keys": public}).encode()
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(document)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/jwks"
+        Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def token(self, *, key: Any = None, alg: str = "RS256", kid: str | None = "r", drop: tuple[str, ...] = (), **claims: Any) -> str:
+        now = int(time.time())
+        body = {"iss": ISSUER, "aud": AUDIENCE, "sub": "anna", "exp": now + 300, "iat": now, "scope": "asya:call"} | claims
+        body = {name: value for name, value in body.items() if name not in drop}
+        return jwt.encode(body, key or self.rsa, algorithm=alg, headers={} if kid is None else {"kid": kid})
+
+
+def forged(issuer: Issuer) -> dict[str, str]:
+    """Twenty tokens that must not pass."""
+    now = int(time.time())
+    good = issuer.token()
+    head, body, signature = good.split(".")
+
+    def part(value: Any) -> str:
+        return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
+
+    pem = issuer.rsa.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    claims = jwt.decode(good, options={"verify_signature": False})
+    import hmac
+
+    signed = f"{part({'alg': 'HS256', 'kid': 'r'})}.{body}"
+    confused = f"{signed}.{base64.urlsafe_b64encode(hmac.new(pem, signed.encode(), 'sha256').digest()).rstrip(b'=').decode()}"
+    return {
+        "none": f"{part({'alg': 'none', 'kid': 'r'})}.{body}.",
+        "None": f"{part({'alg': 'None', 'kid': 'r'})}.{body}.",
+        "none with signature": f"{part({'alg': 'none', 'kid': 'r'})}.{body}.{signature}",
+        "shared secret from the public key": confused,
+        "HS256": jwt.encode(claims, "s" * 32, algorithm="HS256", headers={"kid": "r"}),
+        "another key": issuer.token(key=issuer.other),
+        "another key, unknown id": issuer.token(key=issuer.other, kid="x"),
+        "algorithm not of its key": issuer.token(key=issuer.ec, alg="ES256", kid="r"),
+        "PS256": issuer.token(alg="PS256"),
+        "RS512": issuer.token(alg="RS512"),
+        "expired": issuer.token(exp=now - 60),
+        "not yet": issuer.token(nbf=now + 120),
+        "no expiry": issuer.token(drop=("exp",)),
+        "wrong audience": issuer.token(aud="https://other.example"),
+        "no audience": issuer.token(drop=("aud",)),
+        "wrong issuer": issuer.token(iss="https://evil.example"),
+        "no issuer": issuer.token(drop=("iss",)),
+        "body changed": f"{head}.{part(claims | {'scope': 'asya:operate'})}.{signature}",
+        "no signature": f"{head}.{body}.",
+        "no token": "a.b.c",
+        "crit": jwt.encode(claims, issuer.rsa, algorithm="RS256", headers={"kid": "r", "crit": ["x"], "x": 1}),
+        "key of its own": jwt.encode(
+            claims, issuer.other, algorithm="RS256", headers={"jwk": {"kty": "RSA"}, "jku": "http://evil.example"}
+        ),
+        "far too long": good + "x" * 20_000,
+    }
+
+
+@pytest.fixture(scope="module")
+def issuer() -> Iterator[Issuer]:
+    made = Issuer()
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+
+
+@pytest.fixture(scope="module")
+def oauth(tmp_path_factory: pytest.TempPathFactory, gateway_of: Callable[..., Gateway], issuer: Issuer) -> Iterator[Gateway]:
+    made = gateway_of(
+        tmp_path_factory.mktemp("oauth") / "state",
+        ASYA_GATEWAY_AUTH="oauth",
+        ASYA_GATEWAY_OAUTH_ISSUER=ISSUER,
+        ASYA_GATEWAY_OAUTH_AUDIENCE=AUDIENCE,
+        ASYA_GATEWAY_OAUTH_JWKS_URL=issuer.url,
+    ).start()
+    yield made
+    made.stop()
+
+
+def with_token(gateway: Gateway, token: str) -> httpx.Response:
+    return gateway.client.get("/tools", headers={"Authorization": f"Bearer {token}"})
+
+
+def test_good_tokens_pass_with_their_scopes(oauth: Gateway, issuer: Issuer) -> None:
+    for token in (issuer.token(), issuer.token(key=issuer.ec, alg="ES256", kid="e"), issuer.token(exp=int(time.time()) - 10)):
+        assert with_token(oauth, token).status_code == 200
+    names = {tool["name"] for tool in with_token(oauth, issuer.token(scope="openid asya:operate")).json()["tools"]}
+    assert "operators-only" in names
+
+
+def test_forged_tokens_are_401_and_tell_where_to_sign_in(oauth: Gateway, issuer: Issuer) -> None:
+    cases = forged(issuer)
+    assert len(cases) >= 20
+    for name, token in cases.items():
+        answer = with_token(oauth, token)
+        expected = (401, 431) if name == "far too long" else (401,)
+        assert answer.status_code in expected, (name, answer.text)
+        if answer.status_code == 401:
+            assert 'resource_metadata="https://gateway.example/.well-known/oauth-protected-resource"' in answer.headers["www-authenticate"]
+            assert token not in answer.text
+
+
+def test_token_without_our_scopes_is_403_that_names_them(oauth: Gateway, issuer: Issuer) -> None:
+    answer = with_token(oauth, issuer.token(scope="openid"))
+    assert (answer.status_code, answer.json()["code"]) == (403, "insufficient_scope")
+    assert 'error="insufficient_scope", scope="asya:call asya:read asya:operate"' in answer.headers["www-authenticate"]
+
+
+def test_protected_resource_document_is_open(oauth: Gateway) -> None:
+    document = oauth.client.get("/.well-known/oauth-protected-resource/mcp").json()
+    assert document["resource"] == "https://gateway.example/mcp"
+    assert document["authorization_servers"] == [ISSUER]
+    assert document["scopes_supported"] == ["asya:call", "asya:read", "asya:operate"]
