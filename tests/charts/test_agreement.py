@@ -10,7 +10,9 @@ import yaml
 from asya_cli.run import values
 from asya_cli.run.actor import ActorSpec, FromCluster, actor_spec
 from asya_cli.run.environment import env_text, retry_json
-from tests.charts.render import CHARTS, ROOT, ci_files, render
+from asya_core.wire.errors import RemoteFault
+from tests.charts.made import crd_schema, defaulted
+from tests.charts.render import CHARTS, ROOT, Refused, ci_files, render
 
 EXAMPLES = sorted((ROOT / "examples").glob("*/actors/*.yaml"))
 FLOWS = sorted((ROOT / "examples" / "flows" / "compiled").glob("*/values/*.yaml"))
@@ -22,8 +24,10 @@ def spoken(path: Path) -> str:
 
 
 def read(file: Path) -> ActorSpec:
-    document = values.read(file.read_text(encoding="utf-8"), file=str(file))
-    return actor_spec(document.value, release=release(file), file=str(file))
+    """As `asya run` does, without the variables that only a cluster can render: those it refuses, naming them."""
+    document = values.read(file.read_text(encoding="utf-8"), file=str(file)).value
+    env = {name: value for name, value in (document.get("env") or {}).items() if "{{" not in str(value)}
+    return actor_spec({**document, "env": env}, release=release(file), file=str(file))
 
 
 def release(file: Path) -> str:
@@ -32,7 +36,9 @@ def release(file: Path) -> str:
 
 
 def rendered_spec(file: Path) -> dict[str, Any]:
-    spec: dict[str, Any] = render("asya-actor", [file], release=release(file)).one("AsyncActor")["spec"]
+    """As the API server stores it: with the resource definition's defaults."""
+    rendered = render("asya-actor", [file], release=release(file)).one("AsyncActor")
+    spec: dict[str, Any] = defaulted(rendered["spec"], crd_schema()["properties"]["spec"])
     return spec
 
 
@@ -50,12 +56,13 @@ def test_chart_and_asya_run_take_the_same_from_one_values_file(file: Path) -> No
     env = {entry["name"]: entry.get("value") for entry in runtime(spec)["env"]}
     assert env.pop("ASYA_HANDLER") == local.handler
     assert env.pop("ASYA_HANDLER_MODE") == local.mode
-    templated = [name for name, value in expected_env(local.env).items() if value is not None and "{{" in value]
+    templated = [name for name, value in (yaml.safe_load(file.read_text()).get("env") or {}).items() if "{{" in str(value)]
     assert {name: value for name, value in env.items() if name not in templated} == expected_env(local.env)
     assert spec["timeout"] == local.timeout
     assert spec["concurrency"] == local.concurrency
     assert spec.get("transport", "") == local.transport
-    retry = {"include": [], "exclude": [], **spec["retry"]}
+    retry = {"maxAttempts": 1, "backoff": {}, "include": [], "exclude": [], **spec.get("retry", {})}
+    retry["backoff"] = {"initial": "1s", "factor": 2, "max": "5m", **retry["backoff"]}
     assert retry == json.loads(retry_json(local))
     sidecar = spec.get("sidecar", {})
     assert {entry["name"]: entry.get("value") for entry in sidecar.get("env", [])} == expected_env(local.sidecar_env)
@@ -129,9 +136,6 @@ def test_defaults_of_the_chart_are_those_of_asya_run() -> None:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_asya_run_refuses_the_chart_refuses_too(document: dict[str, Any], word: str, engine: str) -> None:
-    from asya_core.wire.errors import RemoteFault
-    from tests.charts.render import Refused
-
     with pytest.raises(RemoteFault) as local:
         actor_spec(document, release="a", file="a.yaml")
     assert word in local.value.message

@@ -8,8 +8,8 @@ from typing import Any
 from tests.charts.render import CHARTS, ROOT
 
 sys.path.insert(0, str(ROOT / "ci" / "charts"))
-import values_file  # noqa: E402
-from values_file import Key  # noqa: E402
+import values_file
+from values_file import Key
 
 ENTRIES: dict[str, dict[str, Any]] = {
     "flags": {"sample": True},
