@@ -25,7 +25,7 @@ from asya_operator.kube import ApiError, Conflict, Kube, WritesClosed, configure
 from asya_operator.lease import Leadership
 from asya_operator.metrics import Metrics
 from asya_operator.observed import Actor, Child, Pod, cut_actor, cut_child, cut_pod, unpacked
-from asya_operator.queues import RabbitQueues
+from asya_operator.queues import Queues, RabbitQueues
 from asya_operator.reasons import Condition
 from asya_operator.reconcile import Reconciler
 from asya_operator.settings import OperatorSettings, ProcessSettings
@@ -71,6 +71,7 @@ class Operator:
         log: where to tell.
         identity: of this process, for the Lease; never two alike.
         host: address of health and metrics; None: all.
+        queues: brokers by transport; None: those of the settings.
     """
 
     def __init__(
@@ -83,7 +84,9 @@ class Operator:
         log: Log,
         identity: str,
         host: str | None = None,
+        queues: Mapping[str, Queues] | None = None,
     ) -> None:
+        self._queues_given = queues
         self._process = process
         self._settings = settings
         self._runtime = runtime
@@ -97,7 +100,7 @@ class Operator:
         self.work = WorkQueue(clock.monotonic)
         self._reflectors: list[Reflector[Any]] = []
         self._keda: list[Reflector[Any]] = []
-        self._actors: list[Reflector[Any]] = []
+        self.actor_reflectors: list[Reflector[Any]] = []
         self._turned = clock.monotonic()
         self._stopping = asyncio.Event()
         self.working = asyncio.Event()
@@ -112,9 +115,9 @@ class Operator:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
         configuration = await configure(self._process.kubeconfig)
-        kube = Kube(configuration, observe=self._count_call, may_write=lambda: self._leadership.leads)
-        queues = self._queues()
-        self._leadership = Leadership(
+        kube = Kube(configuration, observe=self._count_call, may_write=lambda: self.leadership.leads)
+        queues = self._queues_given if self._queues_given is not None else self._queues()
+        self.leadership = Leadership(
             kube,
             namespace=self._process.namespace,
             identity=self._identity,
@@ -129,14 +132,14 @@ class Operator:
         try:
             await self._supervise(kube, queues)
         finally:
-            await self._leadership.release()
+            await self.leadership.release()
             health.close()
             for each in queues.values():
                 await each.close()
             await kube.close()
             self._log.info("stopped")
 
-    async def _supervise(self, kube: Kube, queues: Mapping[str, RabbitQueues]) -> None:
+    async def _supervise(self, kube: Kube, queues: Mapping[str, Queues]) -> None:
         self._make_reflectors(kube)
         instance = self._process.pod or self._identity
         events = Events(kube, instance=instance, wall=self._clock.wall, log=self._log, on_namespace_end=self._namespace_ends)
@@ -151,7 +154,7 @@ class Operator:
             runtime=self._runtime,
         )
         loops = [reflector.run() for reflector in self._reflectors]
-        loops += [self._leadership.run(), self._work(events, queues), self._tick()]
+        loops += [self.leadership.run(), self._work(events, queues), self._tick()]
         tasks = [asyncio.create_task(each) for each in loops]
         stop = asyncio.create_task(self._stopping.wait())
         try:
@@ -166,10 +169,10 @@ class Operator:
                 task.cancel()
             await asyncio.gather(*tasks, stop, return_exceptions=True)
 
-    async def _work(self, events: Events, queues: Mapping[str, RabbitQueues]) -> None:
+    async def _work(self, events: Events, queues: Mapping[str, Queues]) -> None:
         for reflector in self._reflectors:
             await reflector.filled.wait()
-        await self._leadership.acquired.wait()
+        await self.leadership.acquired.wait()
         self.working.set()
         self._log.info("working", actors=len(self.world.actors))
         for actor in self.world.actors:
@@ -199,7 +202,7 @@ class Operator:
                 self.work.done(key)
 
     async def _reconcile(self, key: Key) -> None:
-        if any(each.is_missing for each in self._actors):
+        if any(each.is_missing for each in self.actor_reflectors):
             self.work.add_after(key, 10.0)  # the definition is gone: touch no child
             return
         self.world.has_keda = not any(each.is_missing for each in self._keda)
@@ -263,8 +266,8 @@ class Operator:
 
     # --------------------------------------------------------------------------------------------------------------------------- parts
 
-    def _queues(self) -> dict[str, RabbitQueues]:
-        made: dict[str, RabbitQueues] = {}
+    def _queues(self) -> dict[str, Queues]:
+        made: dict[str, Queues] = {}
         if self._settings.rabbitmq.enabled:
             made["rabbitmq"] = RabbitQueues(
                 rabbit_settings(self._process, self._settings),
@@ -279,7 +282,7 @@ class Operator:
                 resource=resources.ACTORS, cache=self.world.actors, cut=cut_actor, on_change=self._actor_changed
             )
             pods: Reflector[Pod] = make(resource=resources.PODS, cache=self.world.pods, cut=cut_pod, on_change=self._pod_changed)
-            self._actors.append(actors)
+            self.actor_reflectors.append(actors)
             self._reflectors += [actors, pods]
             for resource in (
                 resources.DEPLOYMENTS,

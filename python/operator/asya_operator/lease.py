@@ -9,6 +9,7 @@ Ours and not `kubernetes.aio.leaderelection`: see the ADR on the API client.
 
 import asyncio
 import datetime
+import math
 import random
 from collections.abc import Callable
 from typing import Any, Final
@@ -147,7 +148,7 @@ class Leadership:
         is_ours = old.get("holderIdentity") == self._identity
         return {
             "holderIdentity": self._identity,
-            "leaseDurationSeconds": self._settings.duration_seconds,
+            "leaseDurationSeconds": max(1, math.ceil(self._settings.duration_seconds)),
             "acquireTime": old.get("acquireTime", now) if is_ours else now,
             "renewTime": now,
             "leaseTransitions": int(old.get("leaseTransitions") or 0) + (0 if is_ours or not old else 1),

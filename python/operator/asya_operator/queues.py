@@ -43,6 +43,10 @@ class Queues(Protocol):
         """Address for sentences."""
         ...
 
+    async def close(self) -> None:
+        """Let go of threads and connections."""
+        ...
+
     async def ensure(self, namespace: str, actor: str, queue_type: str | None, *, renew: bool = False) -> Ensured:
         """Declare what the namespace shares (once, or again with `renew`) and the actor's queue. Another queue of that name is left."""
         ...

@@ -161,9 +161,9 @@ class PodPolicy:
 class LeaseSettings:
     """`leaderElection`, in seconds."""
 
-    duration_seconds: int = 15
-    renew_deadline_seconds: int = 10
-    retry_seconds: int = 2
+    duration_seconds: float = 15
+    renew_deadline_seconds: float = 10
+    retry_seconds: float = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

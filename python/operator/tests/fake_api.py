@@ -300,14 +300,14 @@ class FakeApi:
         seen = version
         while (left := end - loop.time()) > 0:
             if not self.silent_watches:
-                for number, event, kind, body in [each for each in self.history if each[0] > seen]:
-                    seen = number
-                    if kind == plural and (not namespace or body["metadata"]["namespace"] == namespace) and _selected(body, selector):
-                        await response.write(json.dumps({"type": event, "object": body}).encode() + b"\n")
                 if seen < self.compacted:
                     status = {"kind": "Status", "code": 410, "message": "too old resource version", "reason": "Expired"}
                     await response.write(json.dumps({"type": "ERROR", "object": status}).encode() + b"\n")
                     return response
+                for number, event, kind, body in [each for each in self.history if each[0] > seen]:
+                    seen = number
+                    if kind == plural and (not namespace or body["metadata"]["namespace"] == namespace) and _selected(body, selector):
+                        await response.write(json.dumps({"type": event, "object": body}).encode() + b"\n")
             try:
                 async with asyncio.timeout(left), self.changed:
                     await self.changed.wait()
