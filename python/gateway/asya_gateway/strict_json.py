@@ -64,7 +64,7 @@ def _float(digits: str) -> float:
 
 def _check_depth(value: Any) -> None:
     level = [value]
-    for _ in range(MAX_DEPTH + 1):
+    for _ in range(MAX_DEPTH):
         deeper: list[Any] = []
         for each in level:
             if isinstance(each, dict):
