@@ -267,14 +267,14 @@ def grows(before: Any, after: Any) -> bool:
 @pytest.mark.point(22)
 @pytest.mark.parametrize("how", ["file", "set"])
 def test_a_large_number_is_not_written_with_an_exponent(engine: str, how: str) -> None:
-    document: dict[str, Any] = {"limits": {"maxItems": 10485760}, "env": {"N": 10485760}}
+    document: dict[str, Any] = {"podPolicy": {"runAsUser": 10485760}, "env": {"N": 10485760}}
     layers, options = (
         ([MINIMAL["asya-operator"], document], [])
         if how == "file"
-        else ([MINIMAL["asya-operator"]], ["--set", "limits.maxItems=10485760,env.N=10485760"])
+        else ([MINIMAL["asya-operator"]], ["--set", "podPolicy.runAsUser=10485760,env.N=10485760"])
     )
     rendered = render("asya-operator", layers, engine=engine, options=options)
-    assert "maxItems: 10485760\n" in rendered.one("ConfigMap", "asya-operator")["data"]["settings.yaml"]
+    assert "runAsUser: 10485760\n" in rendered.one("ConfigMap", "asya-operator")["data"]["settings.yaml"]
     env = rendered.one("Deployment")["spec"]["template"]["spec"]["containers"][0]["env"]
     assert {"name": "N", "value": "10485760"} in env
     actor = render("asya-actor", [MINIMAL["asya-actor"], {"scaling": {"maxReplicas": 10485760}}], engine=engine)
