@@ -312,9 +312,10 @@ class Service:
     async def progress(self, reports: Sequence[Progress], cursor: int | None) -> tuple[list[str], int]:
         """Take progress; gives ids cancelled since `cursor`, and the next cursor. Raises Unavailable."""
         now = int(self._clock.wall() * 1000)
+        silent = {name for name, tool in self._tools.registry.tools.items() if not tool.progress}
 
         def work(tx: Tx) -> tuple[list[str], list[Row], int]:
-            changed = record_progress(tx, reports, now)
+            changed = record_progress(tx, reports, now, silent)
             newest = tx.one("cancel_number")
             assert newest is not None
             since = max(0, newest["value"] - _MAX_CANCELLED) if cursor is None else cursor

@@ -14,7 +14,7 @@ from asya_core.wire.errors import RemoteFault
 from asya_core.wire.names import is_actor, is_end_actor, is_route_entry, split_entry
 from asya_gateway.schema import Checker, compile_schema
 
-__all__ = ["MAX_TIMEOUT_SECONDS", "Flow", "Registry", "Tool", "read_tools"]
+__all__ = ["MAX_TIMEOUT_SECONDS", "TOOL_KEYS", "Flow", "Registry", "Tool", "read_tools"]
 
 MAX_TIMEOUT_SECONDS: Final = 86_400.0
 _DEFAULT_TIMEOUT: Final = "1h"
@@ -22,7 +22,7 @@ _DEFAULT_WAIT: Final = "25s"
 _MAX_WAIT_SECONDS: Final = 600.0
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _RESERVED_PREFIX: Final = "asya_"
-_KEYS: Final = (
+TOOL_KEYS: Final = (
     "description",
     "actor",
     "flow",
@@ -151,7 +151,7 @@ def _tool(name: str, raw: Any, where: str, flows: Mapping[str, Flow]) -> Tool:
     if name.startswith(_RESERVED_PREFIX):
         raise _bad(where, f"begins with {_RESERVED_PREFIX}, which is for the gateway's own tools", "rename the tool")
     values = _mapping(raw, where)
-    _known(values, _KEYS, where)
+    _known(values, TOOL_KEYS, where)
     route, flow = _target(values, where, flows)
     output = values.get("outputSchema")
     schema = values.get("inputSchema", _OPEN_SCHEMA)

@@ -22,7 +22,7 @@ from asya_gateway.strict_json import parse
 
 __all__ = ["Front", "Hosts", "principal_of"]
 
-_OPEN_PATHS: Final = ("/", "/openapi.json", "/favicon.ico")
+_OPEN_PATHS: Final = ("/", "/favicon.ico")
 _OPEN_PREFIXES: Final = ("/static/", "/.well-known/")
 """Hold no data, need no credential."""
 _MAX_HEADERS_BYTES: Final = 16 * 1024

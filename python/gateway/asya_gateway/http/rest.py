@@ -196,9 +196,9 @@ async def not_found(request: Request, error: Exception) -> Response:
     headers = getattr(error, "headers", None) or {}
     if status == 405:
         return problem_response(
-            HttpRefusal("method_not_allowed", f"{request.method} is not taken here", "see /openapi.json", headers=headers)
+            HttpRefusal("method_not_allowed", f"{request.method} is not taken here", "see docs/reference/gateway.md", headers=headers)
         )
-    return problem_response(HttpRefusal("not_found", "There is nothing here", "see /openapi.json"))
+    return problem_response(HttpRefusal("not_found", "There is nothing here", "see docs/reference/gateway.md"))
 
 
 def _query(request: Request, *known: str) -> dict[str, str]:

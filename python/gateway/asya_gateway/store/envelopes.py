@@ -6,7 +6,7 @@ same transaction, so that numbers have no gaps and follow commits.
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -128,8 +128,8 @@ def create(tx: Tx, new: NewEnvelope) -> tuple[Row, bool]:
     return {**row, "message": new.message}, True
 
 
-def record_progress(tx: Tx, reports: Iterable[Progress], now: int) -> list[str]:
-    """Take progress reports in order; gives the ids that changed. Reports of final envelopes change nothing."""
+def record_progress(tx: Tx, reports: Iterable[Progress], now: int, silent: Collection[str] = ()) -> list[str]:
+    """Take progress reports in order; gives the ids that changed. Reports of final envelopes and of `silent` tools change nothing."""
     # In one order everywhere, so that two replicas never wait for one another's rows; reports of one envelope keep theirs.
     batch = sorted(reports, key=lambda each: each.id)
     known = {row["id"]: row for row in tx.all("find_states", ids=list(dict.fromkeys(each.id for each in batch)))}
@@ -138,7 +138,7 @@ def record_progress(tx: Tx, reports: Iterable[Progress], now: int) -> list[str]:
         row = known.get(report.id)
         if row is None:
             row = known[report.id] = _heard_of(tx, report.id, report.parent_id, list(report.route or ()), now)
-        if Status(row["status"]) in FINAL:
+        if Status(row["status"]) in FINAL or row["tool"] in silent:
             continue
         route = list(report.route) if report.route else json.loads(row["route"])
         moved = tx.one(

@@ -49,6 +49,10 @@ tools:
     description: Takes longer than one waits
     actor: text-processor
     wait: 100ms
+  silent:
+    description: Tells its end only
+    actor: text-processor
+    progress: false
   nowhere:
     description: Its queue does not exist
     actor: nowhere

@@ -72,6 +72,14 @@ def test_percentage_never_falls_when_a_router_lengthens_the_route(gateway: Gatew
     assert (view["progress"], view["route"]) == (50, ["text-processor", "second", "c", "d"])
 
 
+def test_tool_without_progress_tells_its_end_only(gateway: Gateway) -> None:
+    envelope_id = gateway.envelope("silent")
+    gateway.progress({"id": envelope_id, "state": "done", "hop": 0})
+    assert gateway.view(envelope_id)["status"] == "pending"
+    gateway.final(envelope_id, result=1)
+    assert gateway.view(envelope_id)["status"] == "succeeded"
+
+
 def test_first_final_report_stands(gateway: Gateway) -> None:
     envelope_id = gateway.envelope()
     assert gateway.final(envelope_id, "failed", error={"code": "timeout", "message": "too slow", "traceback": "secret"})["recorded"]
