@@ -18,12 +18,9 @@ __all__ = ["check_routers"]
 
 def check_routers(text: str, program: Program, report: Reporter) -> None:
     """Raises BrokenInvariant if `text` is not the module of `program`; adds W603."""
-    try:
-        tree = ast.parse(text)
-    except SyntaxError as error:
-        raise BrokenInvariant(f"routers.py does not parse: {error.msg} (line {error.lineno})") from error
+    tree, is_newer = _parsed(text)
     functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
-    if _needs_newer_python(text, [functions[router.name] for router in program.routers]):
+    if is_newer or any(_has_star_in_index(functions[router.name]) for router in program.routers):
         report.add("W603", program.flow.span, f"expressions of '{program.flow.name}' need a newer Python than 3.9")
     unknown = sorted(_undefined(text))
     if unknown:
@@ -32,16 +29,24 @@ def check_routers(text: str, program: Program, report: Reporter) -> None:
     _check_table(functions, program)
 
 
-def _needs_newer_python(text: str, functions: list[ast.FunctionDef]) -> bool:
+def _parsed(text: str) -> tuple[ast.Module, bool]:
+    """The tree, and whether Python 3.9 could not have read it."""
     try:
-        ast.parse(text, feature_version=(3, 9))
+        return ast.parse(text, feature_version=(3, 9)), False
     except SyntaxError:
-        return True
-    return any(  # a star in an index is 3.11, and the parser does not tell
+        pass
+    try:
+        return ast.parse(text), True
+    except SyntaxError as error:
+        raise BrokenInvariant(f"routers.py does not parse: {error.msg} (line {error.lineno})") from error
+
+
+def _has_star_in_index(function: ast.FunctionDef) -> bool:
+    """``x[*y]``: it is of 3.11, and the parser does not tell."""
+    return any(
         isinstance(node, ast.Subscript)
         and isinstance(node.slice, ast.Tuple)
         and any(isinstance(one, ast.Starred) for one in node.slice.elts)
-        for function in functions
         for node in ast.walk(function)
     )
 
@@ -75,17 +80,25 @@ def _check_table(functions: dict[str, ast.FunctionDef], program: Program) -> Non
         wanted: list[str] = []
         for arm in router.arms:
             wanted += [names[one.handler] if isinstance(one, HandlerUse) else program.router(one.router).name for one in arm.chain.steps]
-        found = _resolved(functions[router.name])
+        found = _inserted(functions[router.name].body)
         if found != wanted:
             raise BrokenInvariant(f"{router.name} inserts {found}, expected {wanted}")
 
 
-def _resolved(function: ast.FunctionDef) -> list[str]:
-    found: list[tuple[int, str]] = []
-    for node in ast.walk(function):
+def _inserted(block: list[ast.stmt]) -> list[str]:
+    """The names of ``_next.append(resolve("NAME"))``, in order."""
+    found: list[str] = []
+    for node in block:
         match node:
-            case ast.Call(func=ast.Name(id="resolve" | "_asya_resolve"), args=[ast.Constant(value=str() as name)]):
-                found.append((node.lineno, name))
+            case ast.Expr(
+                value=ast.Call(
+                    func=ast.Attribute(attr="append"),
+                    args=[ast.Call(func=ast.Name(id="resolve" | "_asya_resolve"), args=[ast.Constant(value=str() as name)])],
+                )
+            ):
+                found.append(name)
+            case ast.If(body=body, orelse=orelse):
+                found += [*_inserted(body), *_inserted(orelse)]
             case _:
                 pass
-    return [name for _, name in sorted(found, key=lambda one: one[0])]
+    return found
