@@ -27,11 +27,12 @@ import os, time, uuid
 
 def process(payload):
     os.makedirs("/stage/runs", exist_ok=True)
-    open(f"/stage/runs/{payload['n']}.{uuid.uuid4().hex}", "x").close()
+    with open(f"/stage/runs/{payload['n']}.{uuid.uuid4().hex}", "x") as file:
+        file.write(os.uname().nodename)
     time.sleep(payload.get("seconds", 0))
     return payload
 """
-"""A handler that leaves a file for each time it begins, then works for ``seconds``."""
+"""A handler that leaves a file with its pod's name for each time it begins, then works for ``seconds``."""
 
 STAGE_VOLUME: dict[str, Any] = {
     "volumes": {"stage": {"persistentVolumeClaim": {"claimName": CLAIM}}},
@@ -128,12 +129,16 @@ class Stage:
         eventually(f"{kind}/{id_}.json", file.exists, within=within)
         return dict(json.loads(file.read_text()))
 
-    def runs(self) -> dict[str, int]:
-        """How often a handler of `RECORDING` began, by the payload's key ``n``."""
-        counts: dict[str, int] = {}
+    def runs(self) -> dict[str, list[str]]:
+        """The pods in which a handler of `RECORDING` began, by the payload's key ``n``."""
+        pods: dict[str, list[str]] = {}
         for file in (self.folder() / "runs").glob("*"):
-            counts[file.name.split(".", 1)[0]] = counts.get(file.name.split(".", 1)[0], 0) + 1
-        return counts
+            pods.setdefault(file.name.split(".", 1)[0], []).append(file.read_text())
+        return pods
+
+    def run_counts(self) -> dict[str, int]:
+        """How often a handler of `RECORDING` began, by the payload's key ``n``."""
+        return {n: len(pods) for n, pods in self.runs().items()}
 
     def await_pods(self, actor: str, count: int, *, within: float = WAIT) -> None:
         """Wait until so many pods of an actor are ready, or none exists for 0."""

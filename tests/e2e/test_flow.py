@@ -31,7 +31,7 @@ def flow(crewed: Stage, tmp_path: Path) -> Stage:
 
 def test_flow_takes_each_branch_and_an_exception_reaches_error_end_with_its_traceback(flow: Stage) -> None:
     english = json.loads((FLOWS / "inputs" / "text_analysis_flow.json").read_text())
-    spanish = {"language": "es", "text": "El servicio de Madrid no es bueno"}
+    spanish = {"language": "es", "text": "El servicio de Madrid es lento"}
     german = {"language": "de", "text": "Der Dienst in Berlin ist gut"}
     broken = {"language": "en", "text": 7}
     ids = flow.publish(START, english, spanish, german, broken)

@@ -18,7 +18,7 @@ def test_two_hundred_messages_of_a_second_use_four_pods_and_all_results_are_stor
     eventually("all results are stored", lambda: crewed.stored("results") >= set(ids), within=200)
     assert crewed.stored("results") == set(ids)
     assert crewed.stored("errors") == set()
-    assert crewed.runs() == {str(n): 1 for n in range(200)}
+    assert crewed.run_counts() == {str(n): 1 for n in range(200)}
     crewed.await_pods("work", 0)
 
 
@@ -26,21 +26,29 @@ def test_pod_whose_call_outlasts_the_cooldown_is_not_put_to_sleep(crewed: Stage)
     crewed.install_source("slow", "slow.process", RECORDING, scaling={"cooldownPeriod": 3}, **STAGE_VOLUME)
     (id_,) = crewed.publish("slow", {"n": 1, "seconds": 25})
     crewed.result(id_)
-    assert crewed.runs() == {"1": 1}
+    assert crewed.run_counts() == {"1": 1}
     crewed.await_pods("slow", 0)
 
 
 def test_pod_that_the_autoscaler_removes_finishes_its_call_first(crewed: Stage) -> None:
-    scaling = {"minReplicas": 1, "maxReplicas": 4, "queueLength": 1, "behavior": PROMPT}
+    scaling = {"maxReplicas": 4, "queueLength": 1, "behavior": PROMPT}
     crewed.install_source("mixed", "mixed.process", RECORDING, scaling=scaling, **STAGE_VOLUME)
-    crewed.publish("mixed", *({"n": n, "seconds": 20} for n in range(4)))
-    crewed.await_pods("mixed", 4)
+    short = crewed.publish("mixed", *({"n": n, "seconds": 20} for n in range(3)))
+    (long,) = crewed.publish("mixed", {"n": 3, "seconds": 45})
     eventually("all four run", lambda: len(crewed.runs()) == 4)
-    crewed.publish("mixed", *({"n": n, "seconds": 35} for n in range(4, 8)))
-    eventually("the first four are stored", lambda: len(crewed.stored("results")) >= 4)
-    # From here on fewer messages than pods: the autoscaler removes pods while each of them works.
-    eventually("all are stored", lambda: len(crewed.stored("results")) == 8)
-    assert crewed.runs() == {str(n): 1 for n in range(8)}
+    (busy,) = crewed.runs()["3"]
+    # Of four pods the autoscaler takes three; this one is the first to go.
+    first_to_go = {"metadata": {"annotations": {"controller.kubernetes.io/pod-deletion-cost": "-1000"}}}
+    crewed.kube.core.patch_namespaced_pod(busy, crewed.namespace, first_to_go)
+
+    def is_ending() -> bool:
+        return any(pod.metadata.name == busy and pod.metadata.deletion_timestamp for pod in crewed.kube.pods(crewed.namespace, "mixed"))
+
+    eventually("the pod that works is taken", is_ending)
+    assert long not in crewed.stored("results")
+    assert crewed.result(long)["payload"]["n"] == 3
+    assert crewed.stored("results") == {*short, long}
+    assert crewed.run_counts() == {str(n): 1 for n in range(4)}
 
 
 def test_rolling_update_and_deleted_pods_under_load_lose_nothing(crewed: Stage) -> None:
@@ -58,7 +66,7 @@ def test_rolling_update_and_deleted_pods_under_load_lose_nothing(crewed: Stage) 
 
     eventually("all results are stored", lambda: crewed.stored("results") >= set(ids), within=150)
     assert crewed.stored("errors") == set()
-    assert crewed.runs() == {str(n): 1 for n in range(120)}
+    assert crewed.run_counts() == {str(n): 1 for n in range(120)}
 
 
 def _is_replaced(stage: Stage, old: set[str]) -> bool:
