@@ -1,4 +1,7 @@
-"""Limits of Asya's own processes: idle memory and CPU time, import and start times. Called by `run`; a miss is a row, not an error."""
+"""Limits of Asya's own processes and of the flow compiler: memory and CPU time, import and start times, growth. A miss is a row, not an error.
+
+Called by `run`.
+"""
 
 import os
 import statistics
@@ -8,6 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks import flow_compiler
 from benchmarks.brokers import RabbitNode
 from benchmarks.processes import usage
 from benchmarks.report import Guard
@@ -20,7 +24,7 @@ _REPEATS = 10
 
 def measure_all(*, quick: bool) -> list[Guard]:
     """All guards. Idle processes are watched for 60 s, 10 s if `quick`."""
-    return [*_imports(), *_idle(10 if quick else 60)]
+    return [*_imports(), *_idle(10 if quick else 60), *flow_compiler.guards(quick=quick)]
 
 
 def _idle(seconds: int) -> list[Guard]:
