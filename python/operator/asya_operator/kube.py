@@ -29,7 +29,8 @@ __all__ = ["ApiError", "ApiUnavailable", "Conflict", "Expired", "Kube", "NotFoun
 Json = dict[str, Any]
 CALL_SECONDS: Final = 20.0
 MAX_CALLS: Final = 20
-PAGE: Final = 500
+PAGE: Final = 100
+"""Objects per page of a list. With 500, what a list of 1,000 actors and their children leaves behind is 124 MB instead of 86."""
 WATCH_SECONDS: Final = (240, 300)
 WATCH_SLACK_SECONDS: Final = 15.0
 LINE_BYTES: Final = 8 * 2**20
