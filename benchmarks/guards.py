@@ -1,4 +1,4 @@
-"""Limits of Asya's own processes and of the flow compiler: memory and CPU time, import and start times, growth. A miss is a row, not an error.
+"""Limits of Asya's own processes and of the flow compiler: memory and CPU time, import times, growth. A miss is a row.
 
 Called by `run`.
 """
