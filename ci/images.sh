@@ -147,6 +147,9 @@ build_one() {
     rm -f "$archive.draft"
     build_ah push --quiet "$image" "docker-archive:$archive.draft:$image"
     mv "$archive.draft" "$archive"
+    # Each layer of "vfs" is a copy of all below it, so what no name points to any more is thrown away.
+    build_ah rm --all >/dev/null
+    build_ah rmi --prune >/dev/null
 }
 
 build() {

@@ -22,17 +22,19 @@ phase() { # NAME COMMAND…
 
 cluster() { python3 ci/cluster/cluster.py "$@"; }
 
-load() {
-    local archive
+build_images() {
     # shellcheck disable=SC2046 # the list's names are words
-    ci/images.sh build $(ci/images.sh list) | while read -r _ _ _ archive; do cluster load "$archive"; done
+    ci/images.sh build $(ci/images.sh list) | tee "$built"
 }
+
+load() { awk '{print $NF}' "$built" | xargs python3 ci/cluster/cluster.py load; }
 
 stories() { .venv/bin/pytest -q tests/e2e --durations=12 "$@"; }
 
 end() {
     local status=$?
     trap - EXIT INT TERM
+    rm -f "$built"
     phase "cluster down" cluster down || status=1
     times+=("$(printf '%-28s %5d s' "in all" $((SECONDS - began)))")
     printf 'test-cluster: %s\n' "${times[@]}"
@@ -45,8 +47,9 @@ if cluster status >/dev/null 2>&1; then
 fi
 phase "programs" cluster build
 phase "Helm" ci/helm.sh
-# shellcheck disable=SC2046
-phase "images" ci/images.sh build $(ci/images.sh list)
+built=$(mktemp)
+trap 'rm -f "$built"' EXIT
+phase "images" build_images
 
 trap end EXIT
 trap 'exit 130' INT TERM

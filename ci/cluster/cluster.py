@@ -88,9 +88,10 @@ def status(layout: Layout) -> None:
     print(addons.kubectl(layout, "get", "pods", "--all-namespaces"), end="")
 
 
-def load(layout: Layout, archive: Path) -> None:
-    """Make the images of an archive (docker-archive or oci-archive) available to pods."""
-    print(images.load(layout, archive), end="")
+def load(layout: Layout, archives: list[Path]) -> None:
+    """Make the images of archives (docker-archive or oci-archive) available to pods."""
+    for archive in archives:
+        print(images.load(layout, archive), end="")
 
 
 def print_environment(layout: Layout) -> None:
@@ -129,7 +130,7 @@ def _arguments() -> argparse.Namespace:
             names = list(optional.ADD_ONS)
             verb.add_argument("--with", dest="add_ons", action="append", choices=names, default=[], help="an add-on")
         if action is load:
-            verb.add_argument("archive", type=Path, metavar="IMAGE_TAR")
+            verb.add_argument("archives", type=Path, nargs="+", metavar="IMAGE_TAR")
     return parser.parse_args()
 
 
