@@ -80,6 +80,15 @@ async def connected(peer: Peer, since: int = 0) -> None:
     await peer.until(lambda: all(Connected(link) in peer.events[since:] for link in Link))
 
 
+async def up(peer: Peer) -> None:
+    """Wait until the last that was told of each link is that it is up."""
+
+    def last(link: Link) -> object:
+        return next((event for event in reversed(peer.events) if isinstance(event, Connected | Disconnected) and event.link is link), None)
+
+    await peer.until(lambda: all(isinstance(last(link), Connected) for link in Link))
+
+
 async def told(peer: Peer, words: str, link: Link | None = None, since: int = 0) -> str:
     """Wait for a `Disconnected` whose reason has these words; the reason."""
 
@@ -89,3 +98,8 @@ async def told(peer: Peer, words: str, link: Link | None = None, since: int = 0)
 
     await peer.until(lambda: bool(found()))
     return found()[0]
+
+
+def settings_of(port: int, **more: Any) -> RabbitSettings:
+    """Settings for a server on a loopback port."""
+    return RabbitSettings(host="127.0.0.1", port=port, **more)

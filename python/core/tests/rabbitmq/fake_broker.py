@@ -6,6 +6,7 @@ Frames are written and read by pika's own classes, which the transport's `codec`
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -41,6 +42,10 @@ class Conversation:
             out += frame.Body(channel, body).marshal() if body else b""
         self.writer.write(out)
 
+    def deliver(self, channel: int, tag: int, body: bytes = b"x", *, redelivered: bool = False, headers: Any = None) -> None:
+        """Write a delivery."""
+        self.send(channel, spec.Basic.Deliver("asya-1", tag, redelivered, "", "q"), spec.BasicProperties(headers=headers), body)
+
     def end(self) -> None:
         """Break the connection without a word."""
         self.writer.transport.abort()
@@ -60,7 +65,9 @@ class Conversation:
             self._buffer += more
 
     async def run(self) -> None:
-        assert await self._reader.readexactly(8) == HEADER
+        if await self._reader.readexactly(8) != HEADER:
+            self.writer.write(HEADER)  # as the specification wants: what is spoken here, and the end
+            return
         if self._broker.mute:
             await self._reader.read()
             return
@@ -110,6 +117,7 @@ class FakeBroker:
     Attributes:
         answers: by method class, instead of the usual answer; may be changed at any time.
         mute: whether it accepts and then says nothing.
+        tls: its certificate; None for a plain server.
         connections: every conversation so far, oldest first.
     """
 
@@ -119,11 +127,14 @@ class FakeBroker:
         self.frame_max = frame_max
         self.properties: dict[str, Any] = {"capabilities": dict.fromkeys(CAPABILITIES, True)}
         self.mute = False
+        self.tls: ssl.SSLContext | None = None
         self.connections: list[Conversation] = []
         self.changed = asyncio.Event()
         self.port = 0
+        self._tasks: list[Any] = []
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._tasks.append(asyncio.current_task())
         conversation = Conversation(self, reader, writer)
         self.connections.append(conversation)
         with contextlib.suppress(EOFError, ConnectionError, asyncio.IncompleteReadError):
@@ -148,7 +159,7 @@ class FakeBroker:
 
     @contextlib.asynccontextmanager
     async def running(self) -> "AsyncIterator[FakeBroker]":
-        server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=self.tls)
         self.port = server.sockets[0].getsockname()[1]
         try:
             yield self
@@ -156,4 +167,5 @@ class FakeBroker:
             server.close()
             for conversation in self.connections:
                 conversation.end()
+            await asyncio.gather(*self._tasks)
             await server.wait_closed()

@@ -7,7 +7,9 @@ connection, or with a channel that matters, ends in the same way: `on_down` once
 import asyncio
 import contextlib
 import logging
+import os
 import random
+import re
 import ssl
 from collections.abc import Callable, Iterator
 from typing import Any, Final
@@ -30,6 +32,8 @@ STEADY_AFTER_SECONDS: Final = 60.0
 """A connection that held so long is a good one: the next reconnect begins with the shortest delay again."""
 STOP_SECONDS: Final = 0.8
 """How long a polite goodbye may take before the socket is closed; a blocked broker does not answer one."""
+
+_SAID: Final = re.compile(r"""ConnectionClosedByBroker: \((\d+)\) (['"])(.*)\2""")
 
 # Each failure is told once, by `Disconnected`; pika would write stack traces beside the component's JSON lines.
 logging.getLogger("pika").setLevel(logging.CRITICAL + 1)
@@ -318,20 +322,42 @@ def describe(error: BaseException | None, settings: RabbitSettings) -> str:
     """One sentence for what pika says, without credentials."""
     leaf = _leaf(error)
     match leaf:
-        case exceptions.ProbableAuthenticationError() | exceptions.AuthenticationError():
-            return f"Broker {settings.where} refused the user name or password"
-        case exceptions.ProbableAccessDeniedError():
-            return f"Broker {settings.where} refused access to the vhost"
+        case exceptions.ProbableAuthenticationError() | exceptions.ProbableAccessDeniedError():
+            match _said_while_connecting(leaf):
+                case (403, _):
+                    return f"Broker {settings.where} refused the user name or password"
+                case (530, text):
+                    return f"Broker {settings.where} refused the vhost: {text}"
+                case (code, text):
+                    return f"Broker {settings.where} closed the connection: {code} {text}"
+                case _:
+                    return f"Broker {settings.where} broke the connection during the login"
+        case exceptions.AuthenticationError():
+            return f"Broker {settings.where} refused the user name or password: it takes no passwords"
+        case exceptions.ConnectionOpenAborted() if "Timeout" in str(leaf):
+            return f"Broker {settings.where} did not answer in time"
         case exceptions.ConnectionClosedByBroker():
             return f"Broker {settings.where} closed the connection: {leaf.reply_code} {leaf.reply_text}"
         case exceptions.AMQPHeartbeatTimeout():
             return f"Broker {settings.where} was silent for two heartbeats"
         case TimeoutError() | connection_workflow.AMQPConnectorPhaseErrorBase():
             return f"Broker {settings.where} did not answer in time"
+        case ssl.SSLCertVerificationError():
+            return f"Broker {settings.where} shows a certificate that is not trusted: {leaf.verify_message}"
+        case ssl.SSLError():
+            return f"Broker {settings.where} does not speak TLS as expected: {leaf.reason or 'the connection ended'}"
         case OSError():
-            return f"Broker {settings.where} cannot be reached: {leaf.strerror or leaf}"
+            # asyncio puts words of its own in place of the system's.
+            reason = os.strerror(leaf.errno) if leaf.errno is not None and leaf.errno > 0 else leaf.strerror or leaf
+            return f"Broker {settings.where} cannot be reached: {reason}"
         case _:
             return f"Connection to broker {settings.where} was lost"
+
+
+def _said_while_connecting(error: BaseException) -> tuple[int, str] | None:
+    """AMQP's code and text of a broker that closed a connection in the making; None if it just broke. pika keeps them as text only."""
+    found = _SAID.search(str(error.args[0])) if error.args else None
+    return (int(found[1]), found[3]) if found else None
 
 
 def _leaf(error: BaseException | None) -> BaseException | None:
@@ -367,6 +393,9 @@ def translated(settings: RabbitSettings) -> Iterator[None]:
             "broker_refused", f"Broker {settings.where} says: {error.reply_code} {error.reply_text}", "check the user's permissions"
         ) from error
     except (exceptions.ProbableAuthenticationError, exceptions.ProbableAccessDeniedError) as error:
+        said = _said_while_connecting(error)
+        if said is None or said[0] not in (403, 530):
+            raise Unavailable("broker_unavailable", describe(error, settings), "try again later") from error
         raise Refused("broker_refused", describe(error, settings), "check user, password and vhost") from error
     except (exceptions.AMQPError, OSError, connection_workflow.AMQPConnectorException) as error:
         raise Unavailable("broker_unavailable", describe(error, settings), "check that it runs and can be reached") from error

@@ -6,7 +6,9 @@ composition root, by the command line and tests. Knows AMQP only through `consum
 
 import asyncio
 import random
+import re
 from collections.abc import Callable
+from typing import Final
 
 from asya_core.transports.base import (
     Blocked,
@@ -32,6 +34,8 @@ from asya_core.transports.rabbitmq.settings import RabbitSettings
 
 __all__ = ["RabbitTransport"]
 
+_BROKERS_LIMIT: Final = re.compile(r"message size \d+ is larger than configured max size (\d+)")
+
 
 class RabbitTransport:
     """See `asya_core.transports.base.Transport` for what each method promises.
@@ -48,13 +52,14 @@ class RabbitTransport:
         self._opened = False
         self._closing = False
         self._blocked = False
+        self._max_message_bytes = settings.max_message_bytes
         self._retries: dict[int, Receipt] = {}
         self._retry_number = 0
         self._rejects: dict[int, Receipt] = {}
 
     @property
     def max_message_bytes(self) -> int:
-        return self._settings.max_message_bytes
+        return self._max_message_bytes
 
     def open(self, sink: Sink) -> None:
         self._loop = asyncio.get_running_loop()
@@ -75,7 +80,7 @@ class RabbitTransport:
         self._publisher = Publisher(
             on_outcome=self._published,
             on_ready=lambda: self._emit(Connected(Link.PUBLISH)),
-            on_broken=self._publish_link.fail,
+            on_broken=self._publish_broken,
         )
         self._delayed = DelayedPublisher(self._settings.namespace, on_outcome=self._retried, wanted=self._is_wanted)
         self._consume_link.start()
@@ -114,7 +119,7 @@ class RabbitTransport:
     def publish(self, token: int, queue: str, body: bytes) -> None:
         if not self._is_open():
             return
-        if len(body) > self._settings.max_message_bytes:
+        if len(body) > self._max_message_bytes:
             # Before sending: the broker would close the channel and put all open publishes in doubt.
             self._later(Published(token, PublishOutcome.TOO_LARGE))
         elif len(queue.encode()) > MAX_NAME_BYTES:
@@ -177,6 +182,13 @@ class RabbitTransport:
         session.on_blocked(self._set_blocked)
         self._publisher.link_up(session)
         self._delayed.link_up(session)
+
+    def _publish_broken(self, reason: str) -> None:
+        """The broker closed the publish channel. If a message was over its limit, who publishes it again is told so from now on."""
+        limit = _BROKERS_LIMIT.search(reason)
+        if limit is not None:
+            self._max_message_bytes = min(self._max_message_bytes, int(limit[1]))
+        self._publish_link.fail(reason)
 
     def _publish_down(self, reason: str) -> None:
         self._emit(Disconnected(Link.PUBLISH, reason))
