@@ -1,19 +1,34 @@
-"""Breaks one rule of the compiler at a time, in a copy, and wants a test to fail. Run by hand, PART of a sentence chooses.
+"""Breaks one rule of the compiler at a time and wants something to fail: golden cases, committed examples, then the tests. Run by hand.
 
-Prints a line for each; exit 1 if a broken rule went unnoticed.
+    python python/flowc/tests/mutation_check.py [PART]
+
+Mutants: the rules of `RULES` by their sentence, and, systematically, every condition negated, every operand of `and` and `or` left out, every
+`case` never taken and every statement without a value left out, in each function of lowering, passes and emitters, the emitted runtime included.
+PART of a mutant's name chooses. Prints a line for each that nothing notices and a count; exit 1 if there is one that `EQUIVALENT` does not
+explain. Each mutant runs in a process forked from one that has everything but the compiler loaded.
 """
 
 # ruff: noqa: E501 (a mutant is a line)
 
+import ast
+import importlib.abc
+import importlib.util
 import os
-import shutil
-import subprocess
+import signal
 import sys
 import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 FLOWC = Path(__file__).parents[1]
-MUTANTS = [
+ROOT = FLOWC.parents[1]
+MODULES = ("lower", "passes", "emit", "runtime_text")
+TESTS = ("test_phases", "test_output", "test_situations", "test_quickstart", "test_codes", "test_refused", "test_ir_text")
+SECONDS = 300
+RULES = [
     ("mutations before an if are not folded", "passes/split_routers.py", "first = _run_start(statements, index)\n                    chain = self.branch", "first = index\n                    chain = self.branch"),
     ("the false arm is lost", "passes/split_routers.py", "chain=self.block(branch.orelse, inner)", "chain=inner.after"),
     ("the arms lose the join", "passes/split_routers.py", "after=self.share(following), exit=around.exit, scopes=around.scopes", "after=around.exit, exit=around.exit, scopes=around.scopes"),
@@ -42,34 +57,202 @@ MUTANTS = [
     ("unreachable code is kept", "passes/drop_unreachable.py", "return tuple(kept), False\n        return", "continue\n        return"),
     ("locals cross routers", "check/expressions.py", "if name not in self.readable.bound:", "if False:"),
 ]  # fmt: skip
+EQUIVALENT: dict[str, str] = {}
+"""Mutant → why nothing can notice it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mutant:
+    """One broken rule: a name, the module's file, its broken text."""
+
+    name: str
+    file: Path
+    text: str
+
+
+def mutants() -> Iterator[Mutant]:
+    """All of them: the named rules, then module by module."""
+    for sentence, name, old, new in RULES:
+        file = FLOWC / "asya_flowc" / name
+        text = file.read_text(encoding="utf-8")
+        assert old in text, f"{sentence}: the text to break is gone from {name}"
+        yield Mutant(name=sentence, file=file, text=text.replace(old, new))
+    for part in MODULES:
+        place = FLOWC / "asya_flowc" / part
+        for file in sorted(place.glob("*.py")) if place.is_dir() else [place.with_suffix(".py")]:
+            yield from _of_module(file)
+
+
+def _of_module(file: Path) -> Iterator[Mutant]:
+    text = file.read_text(encoding="utf-8")
+    place = file.relative_to(FLOWC / "asya_flowc").with_suffix("").as_posix()
+    yield from (Mutant(name=f"{place} {name}", file=file, text=broken) for name, broken in broken_texts(text))
+    for node in ast.parse(text).body:  # the emitted runtime, which is text
+        match node:
+            case ast.AnnAssign(target=ast.Name(id=name), value=ast.Constant(value=str() as inner)) if "def " in inner:
+                for what, broken in broken_texts(inner):
+                    whole = text.replace(ast.get_source_segment(text, node) or "", f"{name}: Final = {broken!r}")
+                    yield Mutant(name=f"{place} {name} {what}", file=file, text=whole)
+            case _:
+                pass
+
+
+def broken_texts(text: str) -> Iterator[tuple[str, str]]:
+    """(what is broken, the whole text with it) for every point of every function of `text`."""
+    functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]
+    points = sum(len(list(_points(function))) for function in functions)
+    del functions
+    for number in range(points):
+        tree = ast.parse(text)
+        found = [
+            (function.name, *point) for function in ast.walk(tree) if isinstance(function, ast.FunctionDef) for point in _points(function)
+        ]
+        name, what, owner, field, index, new = found[number]
+        if index is None:
+            setattr(owner, field, new)
+        else:
+            getattr(owner, field)[index] = new
+        yield f"{name}: {what}", ast.unparse(ast.fix_missing_locations(tree))
+
+
+Point = tuple[str, ast.AST, str, int | None, ast.AST]
+
+
+def _points(function: ast.FunctionDef) -> Iterator[Point]:
+    """(what, node, field, index, replacement) of what can be broken in `function`, functions inside of it left to themselves."""
+    todo: list[ast.AST] = list(function.body)
+    while todo:
+        node = todo.pop(0)
+        if isinstance(node, ast.FunctionDef):
+            continue
+        match node:
+            case ast.If(test=test) | ast.IfExp(test=test) | ast.While(test=test):
+                yield f"not ({ast.unparse(test)})", node, "test", None, ast.UnaryOp(op=ast.Not(), operand=test)
+            case ast.comprehension(ifs=ifs):
+                for index, test in enumerate(ifs):
+                    yield f"not ({ast.unparse(test)})", node, "ifs", index, ast.UnaryOp(op=ast.Not(), operand=test)
+            case ast.BoolOp(op=op, values=values):
+                for index, value in enumerate(values):
+                    yield f"without {ast.unparse(value)}", node, "values", index, ast.Constant(value=isinstance(op, ast.And))
+            case ast.match_case(pattern=pattern, guard=None) if ast.unparse(pattern) != "_":
+                yield f"no case {ast.unparse(pattern)}", node, "guard", None, ast.Constant(value=False)
+            case ast.Compare(ops=[ast.Lt() | ast.LtE() | ast.Gt() | ast.GtE() as op]):
+                other = {ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt}[type(op)]
+                yield f"{ast.unparse(node)} off by one", node, "ops", 0, other()
+            case _:
+                pass
+        for field in ("body", "orelse"):
+            for index, one in enumerate(getattr(node, field, []) if isinstance(node, ast.stmt | ast.match_case) else []):
+                yield from _statement(node, field, index, one)
+        todo.extend(ast.iter_child_nodes(node))
+    for index, one in enumerate(function.body):
+        yield from _statement(function, "body", index, one)
+
+
+def _statement(owner: ast.AST, field: str, index: int, node: ast.stmt) -> Iterator[Point]:
+    is_docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    if isinstance(node, ast.Expr | ast.AugAssign) and not is_docstring:
+        yield f"without {ast.unparse(node).splitlines()[0]}", owner, field, index, ast.Pass()
+
+
+class _Broken(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Gives the mutant's text for its module."""
+
+    def __init__(self, mutant: Mutant) -> None:
+        parts = mutant.file.relative_to(FLOWC).with_suffix("").parts
+        self.name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        self.mutant = mutant
+
+    def find_spec(self, fullname: str, path: object, target: object = None) -> importlib.machinery.ModuleSpec | None:
+        if fullname != self.name:
+            return None
+        search = [str(self.mutant.file.parent)] if self.mutant.file.name == "__init__.py" else None
+        return importlib.util.spec_from_file_location(fullname, self.mutant.file, loader=self, submodule_search_locations=search)
+
+    def exec_module(self, module: ModuleType) -> None:
+        exec(compile(self.mutant.text, str(self.mutant.file), "exec"), module.__dict__)
+
+
+def is_noticed(mutant: Mutant) -> bool:
+    """Whether anything fails: a quick comparison first, then the tests."""
+    sys.meta_path.insert(0, _Broken(mutant))
+    try:
+        if _outputs_differ():
+            return True
+    except BaseException:
+        return True
+    import pytest
+
+    os.environ["ASYA_FLOWS"] = "40"
+    words = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--rootdir", str(ROOT), "-c", str(ROOT / "pyproject.toml")]
+    return pytest.main([*words, *(str(FLOWC / "tests" / f"{name}.py") for name in (*TESTS, "test_random_flows"))]) != 0
+
+
+def _outputs_differ() -> bool:
+    """Whether a golden case or a committed example is no longer what the compiler makes."""
+    import test_cases
+
+    from tests.flow_examples import FLOWS, NAMES, compile_into, files_below
+
+    for case in test_cases.CASES:
+        recorded = test_cases.sections(case.read_text(encoding="utf-8"))
+        if test_cases.made(recorded["flow"]) != recorded:
+            return True
+    with tempfile.TemporaryDirectory() as folder:
+        for name in NAMES:
+            (Path(folder) / f"{name}.py").write_bytes((FLOWS / f"{name}.py").read_bytes())
+            compile_into(name, Path(folder))
+            if files_below(Path(folder) / "compiled" / name) != files_below(FLOWS / "compiled" / name):
+                return True
+    return False
+
+
+def forked(mutant: Mutant) -> bool:
+    """`is_noticed` in a process of its own; one that hangs is noticed."""
+    child = os.fork()
+    if child == 0:
+        silent = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(silent, 1)
+        os.dup2(silent, 2)
+        os._exit(0 if is_noticed(mutant) else 1)
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status) != 1
+        time.sleep(0.02)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return True
 
 
 def main(part: str) -> int:
-    """Run every mutant whose sentence holds `part`."""
-    unnoticed = 0
-    for sentence, file, old, new in MUTANTS:
-        if part not in sentence:
+    """Run every mutant whose name holds `part`."""
+    sys.path[:0] = [str(ROOT), str(FLOWC), str(FLOWC / "tests")]
+    import hypothesis  # noqa: F401 - loaded once, for all
+    import pytest  # noqa: F401
+    import yaml  # noqa: F401
+
+    import asya_cli.commands.flow
+    import asya_cli.flow.folder
+    import asya_cli.main  # noqa: F401
+
+    assert not any(name.startswith("asya_flowc") for name in sys.modules), "the compiler must not be loaded yet"
+    count = explained = unnoticed = 0
+    for mutant in mutants():
+        if part not in mutant.name:
             continue
-        with tempfile.TemporaryDirectory() as folder:
-            copy = Path(folder) / "python" / "flowc"
-            shutil.copytree(FLOWC, copy, ignore=shutil.ignore_patterns("__pycache__"))
-            shutil.copytree(FLOWC.parents[1] / "docs" / "reference", Path(folder) / "docs" / "reference")
-            target = copy / "asya_flowc" / file
-            text = target.read_text(encoding="utf-8")
-            if text.count(old) < 1:
-                print(f"[-] {sentence}: the text to break is gone from {file}")
-                unnoticed += 1
-                continue
-            target.write_text(text.replace(old, new), encoding="utf-8")
-            environ = {**os.environ, "PYTHONPATH": str(copy), "ASYA_FLOWS": "60"}
-            command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--import-mode=importlib"]
-            files = [str(copy / "tests" / name) for name in ("test_refused.py", "test_quickstart.py", "test_output.py", "test_cases.py")]
-            done = subprocess.run(
-                [*command, *files, "-c", os.devnull], cwd=folder, env=environ, capture_output=True, text=True, check=False
-            )
-        noticed = done.returncode == 1
-        unnoticed += not noticed
-        print(f"[{'+' if noticed else '-'}] {sentence}: {'noticed' if noticed else f'not noticed (exit {done.returncode})'}", flush=True)
+        count += 1
+        if forked(mutant):
+            continue
+        if mutant.name in EQUIVALENT:
+            explained += 1
+        else:
+            unnoticed += 1
+            print(f"[-] not noticed: {mutant.name}", flush=True)
+    print(
+        f"[{'-' if unnoticed else '+'}] {count} mutants: {count - unnoticed - explained} noticed, {explained} equivalent, {unnoticed} not noticed"
+    )
     return 1 if unnoticed else 0
 
 

@@ -271,3 +271,22 @@ def test_89_import_needs_no_variables(tmp_path: Path) -> None:
         [sys.executable, "-I", "-S", "-B", "-c", "import sys; sys.path.insert(0, '.'); import routers"], cwd=tmp_path, env={}, check=False
     )
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize(("names", "joins"), [(8, 0), (9, 1)])
+def test_join_of_more_than_eight_names_is_emitted_once(names: int, joins: int) -> None:
+    arms = "    if p['x'] == 0:\n        p = a(p)\n    elif p['x'] == 1:\n        p = b(p)\n"
+    done = agree(
+        f"def flow(p):\n{arms}{'    p = h(p)' + chr(10)}{'    p = g(p)' + chr(10)}" + "    p = k(p)\n" * (names - 3) + "    return p\n",
+        {"x": 0},
+        {"x": 1},
+        {"x": 2},
+    )
+    assert len(done.program.joins) == joins
+    assert done.artifacts["routers.py"].count('resolve("h")') == (1 if joins else 3)
+
+
+def test_long_join_of_one_arm_alone_stands_in_that_arm() -> None:
+    rest = "    p = h(p)\n" * 12
+    done = agree(f"def flow(p):\n    if p['x']:\n        p = a(p)\n        return p\n{rest}    return p\n", {"x": 0}, {"x": 1})
+    assert done.program.joins == ()
