@@ -1,11 +1,10 @@
 """Stores of both kinds for the same tests; PostgreSQL is that of `ci/services.sh start postgres`."""
 
-import asyncio
 import os
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
@@ -15,9 +14,8 @@ from asya_gateway.store.postgres import PostgresStore
 from asya_gateway.store.sqlite import SqliteStore
 
 
-@pytest.fixture
-def database_url() -> Iterator[str]:
-    """Address of a new, empty database of one's own."""
+@contextmanager
+def _database() -> Iterator[str]:
     server = os.environ.get("ASYA_TEST_POSTGRES_URL")
     if not server:
         if os.environ.get("CI"):
@@ -31,6 +29,19 @@ def database_url() -> Iterator[str]:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 
+@pytest.fixture(scope="session")
+def new_database() -> Callable[[], AbstractContextManager[str]]:
+    """Makes a new, empty database; gives its address, and drops it at the end."""
+    return _database
+
+
+@pytest.fixture
+def database_url() -> Iterator[str]:
+    """Address of a new, empty database of one's own."""
+    with _database() as url:
+        yield url
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
 def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Store]:
     """Makes stores over the same rows; call it again for what another process would see, after a restart or beside the first."""
@@ -39,7 +50,3 @@ def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], S
     file = tmp_path / "url"
     file.write_text(request.getfixturevalue("database_url"))
     return lambda: PostgresStore(file, migrating=True)
-
-
-def run(work: Any) -> Any:
-    return asyncio.run(asyncio.wait_for(work, 30))

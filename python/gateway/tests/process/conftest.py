@@ -250,6 +250,6 @@ def gateway_of() -> Callable[..., Gateway]:
     """Makes a gateway over a new folder, not started; whoever starts it stops it."""
 
     def make(folder: Path, **more: str) -> Gateway:
-        return Gateway(prepare(folder), environment_of(folder, **more))
+        return Gateway(folder if folder.exists() else prepare(folder), environment_of(folder, **more))
 
     return make

@@ -151,8 +151,8 @@ def test_too_many_requests_are_429_with_retry_after(make_gateway: Callable[..., 
     assert (refused.json()["code"], int(refused.headers["retry-after"]) >= 1) == ("rate_limited", True)
 
 
-def test_changed_tools_are_listed_and_a_broken_file_changes_nothing(make_gateway: Callable[..., Gateway]) -> None:
-    gateway = make_gateway().start()
+def test_changed_tools_are_listed_and_a_broken_file_changes_nothing(limited: Gateway) -> None:
+    gateway = limited
     file = gateway.folder / "tools" / "more.yaml"
     file.write_text("tools: {added: {actor: second}}\n")
     gateway.until(lambda line: line.get("event") == "tools loaded")
@@ -165,6 +165,7 @@ def test_changed_tools_are_listed_and_a_broken_file_changes_nothing(make_gateway
     assert "added" in {tool["name"] for tool in told["tools"]}
     assert told["problem"] == refused["reason"]
     assert "asya_gateway_tools_refused 1\n" in gateway.mesh.get("/metrics").text
+    file.unlink()
 
 
 def test_drain_ends_streams_and_exits_0(make_gateway: Callable[..., Gateway]) -> None:
