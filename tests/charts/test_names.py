@@ -116,9 +116,8 @@ def test_a_selector_matches_the_pods_of_its_own_actor_and_no_other() -> None:
     more = {"pdb": {"enabled": True}, "scaling": {"minReplicas": 2}, "podMonitor": {"enabled": True, "renderMode": "alwaysRender"}}
     rendered = {name: render("asya-actor", [MINIMAL["asya-actor"], more], release=name) for name in ("ocr", "ocr-fast")}
     settings = default_settings()
-    pods = {
-        name: made_workload(found.one("AsyncActor"), settings)["spec"]["template"]["metadata"]["labels"] for name, found in rendered.items()
-    }
+    made = {name: made_workload(found.one("AsyncActor"), settings) for name, found in rendered.items()}
+    pods = {name: workload["spec"]["template"]["metadata"]["labels"] for name, workload in made.items()}
     operator = render("asya-operator", [ci_files("asya-operator")[3]])
     pods["operator"] = operator.one("Deployment")["spec"]["template"]["metadata"]["labels"]
     pods["check"] = operator.one("Pod")["metadata"]["labels"]
