@@ -253,3 +253,9 @@ def gateway_of() -> Callable[..., Gateway]:
         return Gateway(folder if folder.exists() else prepare(folder), environment_of(folder, **more))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def eventually() -> Callable[[Callable[[], Any]], Any]:
+    """Gives what a look gives once it gives something."""
+    return wait_for
