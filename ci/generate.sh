@@ -10,3 +10,4 @@ echo "generate: the command's copy of the actor's values schema"
 cp charts/asya-actor/values.schema.json python/cli/asya_cli/run/values.schema.json
 echo "generate: charts/asya-operator/templates/crd-asyncactors.yaml"
 .venv/bin/python -m asya_operator.crd > charts/asya-operator/templates/crd-asyncactors.yaml
+echo "generate: docs/reference/{asyncactor,conditions,operator}.md"; .venv/bin/python ci/operator_reference.py
