@@ -70,6 +70,11 @@ BEHAVIOURS: dict[str, Behaviour] = {
         source=_SIDECAR,
         components=("sidecar", "gateway"),
     ),
+    "claims:equal-bytes": Behaviour(
+        sentence="A payload of any size comes out as it went in; large ones travel as a reference with size and hash.",
+        source=_ENVELOPE,
+        components=("sidecar",),
+    ),
     "objects:contract": Behaviour(
         sentence="Every object store keeps the same contract: written once, whole or absent, errors in one sentence.",
         source=_STORAGE,

@@ -30,7 +30,8 @@ from asya_sidecar.perform import Performer
 from asya_sidecar.runtime_client import RuntimeClient
 from asya_sidecar.settings import SidecarSettings, make_policy
 
-if TYPE_CHECKING:  # imported at run time only where a gateway is set
+if TYPE_CHECKING:  # imported at run time only where a gateway or a claim storage is set
+    from asya_sidecar.claim_store import ClaimStore
     from asya_sidecar.reporter import Reporter
 
 __all__ = ["EXIT_BUG", "Sidecar", "make_transport"]
@@ -79,11 +80,13 @@ class Sidecar:
             log=self._log,
         )
         reporter = _make_reporter(settings, consumer, metrics, self._log)
+        claims = _make_claims(settings, consumer, metrics, self._log)
         performer = Performer(
             transport=transport,
             queue=queue_name(settings.namespace, settings.actor),
             runtime=runtime,
             reporter=reporter,
+            claims=claims,
             sink=consumer.take,
             leave=self._leaving.set,
             log=self._log,
@@ -111,6 +114,8 @@ class Sidecar:
             group.create_task(_within(_CLOSE_SECONDS, self._transport_closed))
             if reporter is not None:
                 group.create_task(reporter.close(_CLOSE_SECONDS))
+        if claims is not None:
+            claims.close()
         runtime.stop()
         performer.close()
         health.close()
@@ -220,6 +225,18 @@ def _make_reporter(settings: SidecarSettings, consumer: Consumer, metrics: Sidec
         reported=lambda answer: metrics.final_reports.add(answer),
         wall=time.time,
     )
+
+
+def _make_claims(settings: SidecarSettings, consumer: Consumer, metrics: SidecarMetrics, log: Log) -> "ClaimStore | None":
+    if settings.claim_url is None:
+        return None
+    from asya_core.objects import S3Access, open_store, parse_location
+    from asya_sidecar.claim_store import ClaimStore
+
+    region = settings.claim_region or os.environ.get("AWS_REGION") or None  # boto3 does not read it, and pod identity sets it
+    access = S3Access(region=region, endpoint=settings.claim_endpoint, path_style=settings.claim_endpoint is not None)
+    objects = open_store(parse_location(settings.claim_url), access)
+    return ClaimStore(objects, sink=consumer.take, log=log, moved=lambda op, count: metrics.claim_bytes.add(op, by=count))
 
 
 async def _listen(health: HealthServer, settings: SidecarSettings) -> int | None:

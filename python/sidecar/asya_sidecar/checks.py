@@ -7,8 +7,9 @@ from collections.abc import Container
 from datetime import datetime, timedelta
 from typing import Final
 
-from asya_core.wire.envelope import Envelope
+from asya_core.wire.envelope import Claim, Envelope
 from asya_core.wire.reply import ErrorReply
+from asya_sidecar.claims import is_claim_key
 from asya_sidecar.policy import Policy
 
 __all__ = ["DEADLINE_SLACK_SECONDS", "check_before_run", "check_receipt", "failure", "run_limit"]
@@ -26,7 +27,7 @@ def failure(code: str, message: str) -> ErrorReply:
 def check_receipt(envelope: Envelope, policy: Policy, *, attempt: int, wall: datetime, cancelled: Container[str]) -> ErrorReply | None:
     """What speaks against handling `envelope` here; None if nothing does.
 
-    Envelopes for end actors are only checked for a claim: they are stored whatever their route, age and history.
+    Envelopes for end actors are only checked for their claim: they are stored whatever their route, age and history.
 
     Args:
         envelope: well-formed, by `asya_core.wire.envelope.parse`.
@@ -46,8 +47,16 @@ def check_receipt(envelope: Envelope, policy: Policy, *, attempt: int, wall: dat
             return against
         if attempt > policy.delivery_limit:
             return failure("too_many_deliveries", f"Message was delivered {attempt} times; expected at most {policy.delivery_limit}")
-    if envelope.claim is not None:
+    return None if envelope.claim is None else _check_claim(envelope.claim, policy)
+
+
+def _check_claim(claim: Claim, policy: Policy) -> ErrorReply | None:
+    if policy.claim_threshold is None:
         return failure("claim_invalid", "Payload is in claim storage, and this sidecar has none to fetch it from")
+    if not is_claim_key(claim):
+        return failure("claim_invalid", f"Payload's claim has the key {claim.key[:80]!r}, which no sidecar makes")
+    if claim.bytes > policy.max_claim_bytes:
+        return failure("claim_invalid", f"Payload's claim has {claim.bytes} bytes; the runtime takes at most {policy.max_claim_bytes}")
     return None
 
 

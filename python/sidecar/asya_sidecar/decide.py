@@ -27,6 +27,9 @@ from asya_sidecar.effects import (
     DrainRequested,
     Effect,
     Event,
+    Fetch,
+    FetchEnded,
+    FetchOutcome,
     FinalAnswer,
     FinalReported,
     GraceOver,
@@ -47,6 +50,8 @@ from asya_sidecar.effects import (
     RuntimeLost,
     RuntimeReady,
     SetPrefetch,
+    Store,
+    StoreEnded,
     Timer,
     TimerFired,
     TimerKind,
@@ -54,7 +59,7 @@ from asya_sidecar.effects import (
 )
 from asya_sidecar.lifecycle import Happening, State
 from asya_sidecar.orphans import ORPHAN_SECONDS, Orphans
-from asya_sidecar.outputs import error_draft, final_body, from_reply, unreadable_draft
+from asya_sidecar.outputs import claimed, error_draft, final_body, from_reply, unreadable_draft
 from asya_sidecar.policy import Moment, Policy
 from asya_sidecar.prefetch import RunMeter
 from asya_sidecar.publishing import Publishing
@@ -90,6 +95,8 @@ class Decider:
         self._calls: dict[int, Delivery] = {}
         self._ended: dict[int, Delivery] = {}
         self._retrying: dict[str, Delivery] = {}
+        self._claims: dict[int, Delivery] = {}
+        self._last_claim_token = 0
         self._cancelled: dict[str, None] = {}
         self._last_delivery = 0
         self._last_call = 0
@@ -161,6 +168,10 @@ class Decider:
                 self._runtime_lost(event, now)
             case FinalReported():
                 self._final_reported(event, now)
+            case FetchEnded():
+                self._fetch_ended(event, now)
+            case StoreEnded():
+                self._store_ended(event, now)
             case Cancelled():
                 self._remember_cancelled(event.ids)
             case DrainRequested():
@@ -197,6 +208,10 @@ class Decider:
         against = check_receipt(envelope, self._policy, attempt=event.attempt, wall=now.wall, cancelled=self._cancelled)
         if against is not None:
             self._fail(delivery, against, now)
+            return
+        if envelope.claim is not None and self._prefetch:
+            delivery.change(Happening.CLAIMED)
+            self._effects.append(Fetch(self._claim_token(delivery), envelope.claim))
             return
         delivery.change(Happening.ACCEPTED)
         if self._prefetch:
@@ -274,7 +289,7 @@ class Decider:
             return
         delivery.call = 0
         delivery.replied = now.monotonic
-        self._meter.observe(now.monotonic - (delivery.called or 0.0), len(delivery.body))
+        self._meter.observe(now.monotonic - (delivery.called or 0.0), len(delivery.call_body))
         if delivery.state is State.ORPHANED:
             self._hold(delivery, event.reply, now)
         else:
@@ -300,6 +315,18 @@ class Decider:
         if isinstance(drafts, ErrorReply):
             self._run_failed(delivery, drafts, now)
             return
+        threshold = self._policy.claim_threshold
+        if threshold is not None:
+            moved = claimed(drafts, envelope, threshold, self._policy)
+            if isinstance(moved, ErrorReply):
+                self._run_failed(delivery, moved, now)
+                return
+            drafts = moved.drafts
+            if moved.objects:
+                delivery.change(Happening.LARGE_OUTPUTS)
+                delivery.held, delivery.drafts = reply, drafts
+                self._effects.append(Store(self._claim_token(delivery), moved.objects))
+                return
         delivery.ended = not reply.items
         delivery.codes += [draft.code for draft in drafts if draft.code is not None]
         delivery.change(Happening.OUTPUTS)
@@ -339,6 +366,46 @@ class Decider:
         delivery.settling = effect
         self._retrying[delivery.receipt] = delivery
         self._effects.append(effect)
+
+    # --------------------------------------------------------------------------------------------------------- claim storage
+
+    def _claim_token(self, delivery: Delivery) -> int:
+        self._last_claim_token += 1
+        delivery.claim_token = self._last_claim_token
+        self._claims[self._last_claim_token] = delivery
+        return self._last_claim_token
+
+    def _fetch_ended(self, event: FetchEnded, now: Moment) -> None:
+        delivery = self._claims.pop(event.token, None)
+        if delivery is None:
+            return
+        match event.outcome:
+            case FetchOutcome.FETCHED:
+                delivery.call_body = _readable(delivery).changed(payload=event.payload).encode()
+                delivery.change(Happening.ACCEPTED)
+                self._waiting.append(delivery)
+                self._report(delivery, ProgressStatus.RECEIVED)
+            case FetchOutcome.INVALID:
+                self._fail(delivery, failure("claim_invalid", event.message), now)
+            case FetchOutcome.AWAY:
+                self._storage_away(delivery, now)
+            case _:
+                assert_never(event.outcome)
+
+    def _store_ended(self, event: StoreEnded, now: Moment) -> None:
+        delivery = self._claims.pop(event.token, None)
+        if delivery is None:
+            return
+        drafts, delivery.held, delivery.drafts = delivery.drafts, None, []
+        if event.is_stored:
+            delivery.codes += [draft.code for draft in drafts if draft.code is not None]
+            delivery.change(Happening.STORED)
+            self._publishing.add(delivery, drafts)
+        else:
+            self._storage_away(delivery, now)
+
+    def _storage_away(self, delivery: Delivery, now: Moment) -> None:
+        self._retry(delivery, end_actor_delay(delivery.attempt, self._random), now)
 
     # -------------------------------------------------------------------------------------------------------------- runtime
 
@@ -472,7 +539,8 @@ class Decider:
             state = delivery.state
             if state is State.ORPHANED:
                 continue
-            if state in (State.RUNNING, State.PUBLISHING, State.STALLED):
+            self._claims.pop(delivery.claim_token, None)
+            if state in (State.RUNNING, State.STORING, State.PUBLISHING, State.STALLED):
                 delivery.change(Happening.RECEIPT_LOST)
                 self._effects += self._publishing.orphaned(delivery)
                 self._orphans.add(delivery)
@@ -538,6 +606,9 @@ class Decider:
             self._effects.append(Unsubscribe())
         while self._waiting:
             self._give_back(self._waiting.popleft(), now)
+        for delivery in [each for each in self._claims.values() if each.state is State.FETCHING]:
+            del self._claims[delivery.claim_token]
+            self._give_back(delivery, now)
 
     def _drain_requested(self, event: DrainRequested, now: Moment) -> None:
         self._is_draining = True

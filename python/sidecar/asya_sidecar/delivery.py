@@ -65,7 +65,9 @@ class Delivery:
         call_body: what the handler is called with.
         call: number of its open call, 0 without one.
         limit_at: when the open call is over its limit, in monotonic seconds.
-        held: the reply that came while it was an orphan.
+        held: the reply that came while it was an orphan, or whose large payloads are being stored.
+        drafts: its messages while their large payloads are being stored.
+        claim_token: of its open fetch or store, 0 without one.
         outputs: its messages; empty before the run ends.
         unconfirmed: outputs that are not in their queue.
         timer_at: when its open timer for obstructed outputs fires; None without one.
@@ -81,7 +83,9 @@ class Delivery:
         "call",
         "call_body",
         "called",
+        "claim_token",
         "codes",
+        "drafts",
         "ended",
         "envelope",
         "held",
@@ -111,6 +115,8 @@ class Delivery:
         self.called: float | None = None
         self.replied: float | None = None
         self.held: Reply | None = None
+        self.drafts: list[Draft] = []
+        self.claim_token = 0
         self.outputs: list[Output] = []
         self.unconfirmed = 0
         self.timer_at: float | None = None

@@ -14,6 +14,7 @@ from typing import TypeAlias
 import msgspec
 
 from asya_core.transports.base import PublishOutcome, Receipt, SettledOutcome
+from asya_core.wire.envelope import Claim
 from asya_core.wire.reply import Reply
 
 __all__ = [
@@ -28,6 +29,9 @@ __all__ = [
     "DrainRequested",
     "Effect",
     "Event",
+    "Fetch",
+    "FetchEnded",
+    "FetchOutcome",
     "FinalAnswer",
     "FinalReported",
     "GraceOver",
@@ -49,6 +53,8 @@ __all__ = [
     "RuntimeLost",
     "RuntimeReady",
     "SetPrefetch",
+    "Store",
+    "StoreEnded",
     "Timer",
     "TimerFired",
     "TimerKind",
@@ -203,6 +209,42 @@ class FinalReported(msgspec.Struct, frozen=True, gc=False):
     answer: FinalAnswer
 
 
+class FetchOutcome(StrEnum):
+    """What became of a `Fetch`."""
+
+    FETCHED = "fetched"
+    """The payload is there, with the right size and hash."""
+    INVALID = "invalid"
+    """There is no such object, or it is another one; trying again never helps."""
+    AWAY = "away"
+    """The storage could not be asked for a minute."""
+
+
+class FetchEnded(msgspec.Struct, frozen=True, gc=False):
+    """The one outcome of a `Fetch`.
+
+    Attributes:
+        payload: the payload's bytes if it was fetched.
+        message: one sentence if it is invalid.
+    """
+
+    token: int
+    outcome: FetchOutcome
+    payload: bytes = b""
+    message: str = ""
+
+
+class StoreEnded(msgspec.Struct, frozen=True, gc=False):
+    """The one outcome of a `Store`.
+
+    Attributes:
+        is_stored: all objects are in claim storage; else it could not be asked for a minute.
+    """
+
+    token: int
+    is_stored: bool
+
+
 class Cancelled(msgspec.Struct, frozen=True, gc=False):
     """The gateway told that these envelope ids are cancelled."""
 
@@ -235,12 +277,32 @@ Event: TypeAlias = (
     | Replied
     | TimerFired
     | FinalReported
+    | FetchEnded
+    | StoreEnded
     | Cancelled
     | DrainRequested
     | GraceOver
 )
 
 # --------------------------------------------------------------------------------------------------------------------- effects
+
+
+class Fetch(msgspec.Struct, frozen=True, gc=False):
+    """Fetch a payload from claim storage and compare size and hash; answered by `FetchEnded` with the same token."""
+
+    token: int
+    claim: Claim
+
+
+class Store(msgspec.Struct, frozen=True, gc=False):
+    """Put payloads into claim storage unless they are there; answered by `StoreEnded` with the same token.
+
+    Attributes:
+        objects: key and bytes of each.
+    """
+
+    token: int
+    objects: tuple[tuple[str, bytes], ...]
 
 
 class Call(msgspec.Struct, frozen=True, gc=False):
@@ -378,7 +440,9 @@ class Leave(msgspec.Struct, frozen=True, gc=False):
 
 
 Effect: TypeAlias = (
-    Call
+    Fetch
+    | Store
+    | Call
     | CloseRuntime
     | Publish
     | Retry

@@ -17,10 +17,14 @@ class State(StrEnum):
 
     NEW = "new"
     """Just handed over, nothing decided."""
+    FETCHING = "fetching"
+    """Checked, its payload is being fetched from claim storage."""
     WAITING = "waiting"
     """Checked, waiting for a free slot of the runtime."""
     RUNNING = "running"
     """Its call is open."""
+    STORING = "storing"
+    """Large payloads of its outputs are being put into claim storage; nothing is sent yet."""
     PUBLISHING = "publishing"
     """Its outputs are on their way."""
     STALLED = "stalled"
@@ -39,7 +43,9 @@ class Happening(StrEnum):
     """What can happen to a delivery."""
 
     ACCEPTED = "accepted"
-    """The checks on receipt hold."""
+    """The checks on receipt hold, and the payload is there."""
+    CLAIMED = "claimed"
+    """The checks on receipt hold; the payload is in claim storage."""
     FAILED = "failed"
     """It ends as an error record, or goes to a catch entry."""
     CALLED = "called"
@@ -50,10 +56,14 @@ class Happening(StrEnum):
     """The runtime was closed because another call was past its limit."""
     OUTPUTS = "outputs"
     """The run ended with outputs, or ended the envelope."""
+    LARGE_OUTPUTS = "large outputs"
+    """The run ended with outputs, of which some belong in claim storage first."""
+    STORED = "stored"
+    """All large payloads are in claim storage."""
     RESULT = "result"
     """The run of an end actor stored the result."""
     RETRY = "retry"
-    """The run failed and another attempt is left, the gateway was away, or error-end gives up."""
+    """The run failed and another attempt is left, gateway or claim storage was away, or error-end gives up."""
     RUN_ENDED = "run ended"
     """The run of an orphan ended, whatever came of it."""
     CONFIRMED = "confirmed"
@@ -91,7 +101,16 @@ _H = Happening
 TRANSITIONS: Final[dict[State, dict[Happening, State]]] = {
     _S.NEW: {
         _H.ACCEPTED: _S.WAITING,
+        _H.CLAIMED: _S.FETCHING,
         _H.FAILED: _S.PUBLISHING,
+    },
+    _S.FETCHING: {
+        _H.ACCEPTED: _S.WAITING,
+        _H.FAILED: _S.PUBLISHING,
+        _H.RETRY: _S.RETRYING,
+        _H.GIVEN_BACK: _S.SETTLED,
+        _H.RECEIPT_LOST: _S.SETTLED,
+        _H.GRACE_OVER: _S.SETTLED,
     },
     _S.WAITING: {
         _H.CALLED: _S.RUNNING,
@@ -102,10 +121,17 @@ TRANSITIONS: Final[dict[State, dict[Happening, State]]] = {
     },
     _S.RUNNING: {
         _H.OUTPUTS: _S.PUBLISHING,
+        _H.LARGE_OUTPUTS: _S.STORING,
         _H.FAILED: _S.PUBLISHING,
         _H.RESULT: _S.REPORTING,
         _H.RETRY: _S.RETRYING,
         _H.WITHDRAWN: _S.WAITING,
+        _H.RECEIPT_LOST: _S.ORPHANED,
+        _H.GRACE_OVER: _S.SETTLED,
+    },
+    _S.STORING: {
+        _H.STORED: _S.PUBLISHING,
+        _H.RETRY: _S.RETRYING,
         _H.RECEIPT_LOST: _S.ORPHANED,
         _H.GRACE_OVER: _S.SETTLED,
     },

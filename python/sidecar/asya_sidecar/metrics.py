@@ -39,6 +39,7 @@ class SidecarMetrics:
         self.reconnects = registry.counter("reconnects_total", "Times that a link to the broker came back.", ("link",))
         self.blocked = registry.gauge("blocked", "Whether the broker takes no publishes, 0 or 1.")
         self.progress_dropped = registry.counter("progress_dropped_total", "Progress reports that were lost.")
+        self.claim_bytes = registry.counter("claim_bytes_total", "Bytes of payloads fetched from and put into claim storage.", ("op",))
         self.final_reports = registry.counter("final_reports_total", "Final reports by the gateway's answer.", ("result",))
 
     def settled(self, record: DeliveryRecord) -> None:

@@ -16,9 +16,21 @@ from asya_core.wire.reply import EnvelopesReply, ErrorReply, PayloadsReply
 from asya_core.wire.route import check_change
 from asya_sidecar import splice
 from asya_sidecar.checks import failure
+from asya_sidecar.claims import make_claim
 from asya_sidecar.policy import Policy
 
-__all__ = ["Draft", "error_draft", "final_body", "from_reply", "shrunk", "too_large_draft", "unreadable_draft", "unroutable_draft"]
+__all__ = [
+    "Claimed",
+    "Draft",
+    "claimed",
+    "error_draft",
+    "final_body",
+    "from_reply",
+    "shrunk",
+    "too_large_draft",
+    "unreadable_draft",
+    "unroutable_draft",
+]
 
 _CAUGHT: Final = frozenset({"handler_error", "timeout"})
 _decode_members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -55,12 +67,53 @@ def from_reply(
     if isinstance(drafts, ErrorReply):
         return drafts
     for index, draft in enumerate(drafts):
-        if len(draft.body) > policy.max_message_bytes and draft.actor != ERROR_END:
-            return failure(
-                "payload_too_large",
-                f"Output {index} is a message of {len(draft.body)} bytes; expected at most {policy.max_message_bytes}",
-            )
+        if len(draft.body) > policy.max_message_bytes and draft.actor != ERROR_END and policy.claim_threshold is None:
+            return _too_large(index, draft, policy)
     return drafts
+
+
+class Claimed(msgspec.Struct, gc=False):
+    """Outputs whose large payloads belong in claim storage before they are sent.
+
+    Attributes:
+        drafts: the messages, with claims in place of those payloads.
+        objects: key and bytes of what is to be stored.
+    """
+
+    drafts: list[Draft]
+    objects: tuple[tuple[str, bytes], ...]
+
+
+def claimed(drafts: list[Draft], envelope: Envelope, threshold: int, policy: Policy) -> Claimed | ErrorReply:
+    """The outputs of `from_reply` with payloads of `threshold` bytes and more moved out; ``payload_too_large`` if one still is.
+
+    A payload that is the input's own keeps its claim and is not stored again. Error records stay as they are.
+    """
+    moved: list[Draft] = []
+    objects: dict[str, bytes] = {}
+    for index, draft in enumerate(drafts):
+        kept = draft
+        if len(draft.body) >= threshold and draft.actor != ERROR_END:
+            output = parse(draft.body)
+            payload = b"" if output.payload is None else bytes(output.payload)
+            if len(payload) >= threshold:
+                claim = make_claim(output.id, envelope.route.current, payload)
+                known = envelope.claim
+                if known is not None and (known.sha256, known.bytes) == (claim.sha256, claim.bytes):
+                    claim = known
+                else:
+                    objects[claim.key] = payload
+                kept = Draft(draft.actor, output.changed(claim=claim).encode(), draft.code)
+            if len(kept.body) > policy.max_message_bytes:
+                return _too_large(index, kept, policy)
+        moved.append(kept)
+    return Claimed(moved, tuple(objects.items()))
+
+
+def _too_large(index: int, draft: Draft, policy: Policy) -> ErrorReply:
+    return failure(
+        "payload_too_large", f"Output {index} is a message of {len(draft.body)} bytes; expected at most {policy.max_message_bytes}"
+    )
 
 
 def error_draft(envelope: Envelope, reason: ErrorReply, policy: Policy, *, attempt: int, at: datetime) -> Draft:
@@ -235,5 +288,6 @@ def _caught_or_failed(envelope: Envelope, error: dict[str, object], policy: Poli
 
 
 def _failed(envelope: Envelope, error: dict[str, object], policy: Policy) -> Draft:
-    body = splice.fitted(splice.failed(envelope, error), error, policy.max_message_bytes)
+    keeps_claim = policy.claim_threshold is not None and error["code"] != "claim_invalid"
+    body = splice.fitted(splice.failed(envelope, error, keeps_claim=keeps_claim), error, policy.max_message_bytes)
     return Draft(ERROR_END, body, str(error["code"]))

@@ -17,6 +17,7 @@ from asya_sidecar.effects import (
     DrainEnded,
     Effect,
     Event,
+    Fetch,
     FinalAnswer,
     FinalReported,
     Leave,
@@ -29,6 +30,7 @@ from asya_sidecar.effects import (
     Requeue,
     Retry,
     SetPrefetch,
+    Store,
     Timer,
     TimerFired,
     TimerKind,
@@ -36,7 +38,7 @@ from asya_sidecar.effects import (
 )
 from asya_sidecar.metrics import SidecarMetrics
 
-__all__ = ["Performer", "ReporterPort", "RuntimePort"]
+__all__ = ["ClaimsPort", "Performer", "ReporterPort", "RuntimePort"]
 
 _FINE: Final = (Outcome.OK, Outcome.ENDED)
 
@@ -65,6 +67,18 @@ class ReporterPort(Protocol):
         ...
 
 
+class ClaimsPort(Protocol):
+    """What is asked of claim storage."""
+
+    def fetch(self, fetch: Fetch) -> None:
+        """Fetch a payload; answered by `FetchEnded`."""
+        ...
+
+    def store(self, store: Store) -> None:
+        """Put payloads there; answered by `StoreEnded`."""
+        ...
+
+
 class Performer:
     """Performs effects.
 
@@ -73,6 +87,7 @@ class Performer:
         queue: the actor's own.
         runtime: runs the handler.
         reporter: tells the gateway; None without one: final reports count as recorded.
+        claims: keeps large payloads; None without a storage: then no decision asks for it.
         sink: takes `TimerFired` and answers made here.
         leave: called once at `Leave`.
         log: bound to the actor.
@@ -88,6 +103,7 @@ class Performer:
         queue: str,
         runtime: RuntimePort,
         reporter: ReporterPort | None,
+        claims: ClaimsPort | None = None,
         sink: Callable[[Event], None],
         leave: Callable[[], None],
         log: Log,
@@ -123,6 +139,7 @@ class Performer:
             LogDelivery: self._log_delivery,
             DrainEnded: lambda effect: log.info("drained"),
             Leave: lambda effect: leave(),
+            **({} if claims is None else {Fetch: claims.fetch, Store: claims.store}),
         }
 
     def perform(self, effects: list[Effect]) -> None:

@@ -45,6 +45,8 @@ class Policy:
         max_message_bytes: a larger output is not sent and becomes ``payload_too_large``.
         longest_delay_seconds: what the transport can hold a retry back at most.
         reports_progress: whether there is a gateway that wants `Report` effects.
+        claim_threshold: bytes of a payload from which on it is put into claim storage; None: there is no storage.
+        max_claim_bytes: a larger payload in claim storage is not fetched: the runtime could not take it.
     """
 
     actor: str
@@ -59,6 +61,8 @@ class Policy:
     max_message_bytes: int = 16 * 1024 * 1024
     longest_delay_seconds: float = 512.0
     reports_progress: bool = False
+    claim_threshold: int | None = None
+    max_claim_bytes: int = 64 * 1024 * 1024
 
     @cached_property
     def is_end_actor(self) -> bool:

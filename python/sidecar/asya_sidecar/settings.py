@@ -33,6 +33,8 @@ __all__ = ["SidecarSettings", "make_policy", "read_sidecar_settings"]
 
 _DAY: Final = 86_400.0
 _MIB: Final = 1024 * 1024
+_FRAME_ROOM_BYTES: Final = 131_072
+"""Room in a frame beside a payload that was fetched: the rest of its envelope."""
 
 
 def _is_namespace(name: str) -> bool:
@@ -103,6 +105,23 @@ class SidecarSettings:
     max_frame_bytes: int = setting(
         "ASYA_MAX_FRAME_BYTES", size(1024, 1024 * _MIB), "Largest frame between sidecar and runtime; the same on both.", default="64Mi"
     )
+    claim_url: str | None = setting(
+        "ASYA_CLAIM_URL",
+        text("s3://bucket/prefix or file:///folder", check=lambda value: value.startswith(("s3://", "file:///"))),
+        "Where large payloads are kept while a reference travels: `s3://bucket/prefix`, or `file:///folder`, a volume that all actors "
+        "mount; absent: all payloads travel.",
+    )
+    claim_threshold: int | None = setting(
+        "ASYA_CLAIM_THRESHOLD",
+        size(1024, 512 * _MIB),
+        "Bytes from which on a payload is large; less than `ASYA_MAX_MESSAGE_BYTES`; absent: half of that.",
+    )
+    claim_region: str | None = setting(
+        "ASYA_CLAIM_REGION", text(), "Region of the bucket; absent: `AWS_REGION`, else boto3's own settings."
+    )
+    claim_endpoint: str | None = setting(
+        "ASYA_CLAIM_ENDPOINT", url("http", "https"), "Address of an S3-compatible storage, with the bucket in the path; absent: AWS."
+    )
     gateway_url: str | None = setting("ASYA_GATEWAY_URL", url("http", "https"), "The gateway's internal address; absent: no reports.")
     gateway_token_file: Path | None = setting(
         "ASYA_GATEWAY_TOKEN_FILE", path(), "File with the bearer token for the gateway; read again when it has changed."
@@ -166,8 +185,33 @@ def read_sidecar_settings(environment: Mapping[str, str]) -> SidecarSettings:
         raise _missing("ASYA_RABBITMQ_ADDRESS", "rabbitmq", "such as amqp://rabbitmq:5672")
     if settings.transport == "embedded" and settings.embedded_path is None:
         raise _missing("ASYA_EMBEDDED_PATH", "embedded", "the path of the SQLite file that all processes share")
+    if settings.claim_url is not None:
+        _check_claims(settings)
     read_retry(settings.retry)
     return settings
+
+
+def claim_threshold(settings: SidecarSettings) -> int | None:
+    """Bytes from which on a payload goes to claim storage; None without one."""
+    if settings.claim_url is None:
+        return None
+    return settings.claim_threshold or settings.max_message_bytes // 2
+
+
+def _check_claims(settings: SidecarSettings) -> None:
+    from asya_core.objects.location import parse_location  # only where large payloads are kept
+
+    try:
+        parse_location(settings.claim_url or "")
+    except RemoteFault as fault:
+        raise RemoteFault("bad_setting", f"ASYA_CLAIM_URL: {fault.message}", fault.hint) from fault
+    threshold = claim_threshold(settings) or 0
+    if threshold >= settings.max_message_bytes:
+        raise RemoteFault(
+            "bad_setting",
+            f"ASYA_CLAIM_THRESHOLD is {threshold} and ASYA_MAX_MESSAGE_BYTES is {settings.max_message_bytes}; expected a smaller threshold",
+            "correct one of the two",
+        )
 
 
 def make_policy(settings: SidecarSettings) -> Policy:
@@ -184,6 +228,8 @@ def make_policy(settings: SidecarSettings) -> Policy:
         publish_window=settings.publish_window,
         max_message_bytes=settings.max_message_bytes,
         reports_progress=settings.gateway_url is not None,
+        claim_threshold=claim_threshold(settings),
+        max_claim_bytes=settings.max_frame_bytes - _FRAME_ROOM_BYTES,
     )
 
 

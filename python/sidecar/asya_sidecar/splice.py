@@ -81,9 +81,9 @@ def error_member(failure: ErrorReply, *, actor: str, attempt: int, at: datetime)
     }
 
 
-def failed(envelope: Envelope, error: Mapping[str, object]) -> Envelope:
-    """The envelope for error-end: as it is, plus `error`; a claim becomes a payload that tells of it, as nobody could fetch it."""
-    if envelope.claim is not None:
+def failed(envelope: Envelope, error: Mapping[str, object], *, keeps_claim: bool) -> Envelope:
+    """The envelope for error-end: as it is, plus `error`; a claim that error-end could not fetch becomes a payload that tells of it."""
+    if envelope.claim is not None and not keeps_claim:
         return envelope.changed(payload=_encode({"asya_claim": envelope.claim}), error=error)
     return envelope.changed(error=error)
 

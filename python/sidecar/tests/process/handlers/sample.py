@@ -55,3 +55,8 @@ def wait_for(payload):
     while not os.path.exists(payload["go"]):
         time.sleep(0.01)
     return payload
+
+
+def grow(payload):
+    block = "".join(f"{number:08x}" for number in range(1001))
+    return (block * (payload["size"] // len(block) + 1))[: payload["size"] - 2]

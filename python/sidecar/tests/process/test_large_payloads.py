@@ -1,0 +1,91 @@
+"""Payloads of any size through two actors and an end: the same bytes come out, and the messages stay small."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+MIB = 1024 * 1024
+
+
+@pytest.fixture(params=["embedded", pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)])
+def mesh(request: pytest.FixtureRequest) -> Any:
+    return request.getfixturevalue(f"{request.param}_mesh")
+
+
+@pytest.fixture
+def claims(folder: Path) -> Path:
+    claims = folder / "claims"
+    claims.mkdir()
+    return claims
+
+
+@pytest.fixture
+def with_claims(claims: Path) -> dict[str, str]:
+    return {"ASYA_CLAIM_URL": f"file://{claims}", "ASYA_CLAIM_THRESHOLD": "1Mi"}
+
+
+def envelope(payload: Any, *actors: str, envelope_id: str = "7", **more: Any) -> dict[str, Any]:
+    return {"id": envelope_id, "route": {"actors": list(actors), "current": 0}, "payload": payload, **more}
+
+
+def text(size: int) -> str:
+    """A text whose JSON has `size` bytes, as the handler `grow` makes it."""
+    block = "".join(f"{number:08x}" for number in range(1001))
+    return (block * (size // len(block) + 1))[: size - 2]
+
+
+@pytest.mark.behaviour("claims:equal-bytes")
+@pytest.mark.parametrize("size", [1000, MIB - 1, MIB, MIB + 1, 20 * MIB])
+def test_a_payload_of_any_size_comes_out_as_it_went_in(mesh: Any, claims: Path, with_claims: dict[str, str], size: int) -> None:
+    mesh.actor("a", "sample.grow", **with_claims)
+    mesh.actor("b", "sample.identity", **with_claims)
+
+    mesh.send("a", envelope({"size": size}, "a", "b"))
+
+    ended = mesh.receive("happy-end")
+    kept = sorted(claims.rglob("7/*"))
+    if size < MIB:
+        assert (ended["payload"], kept) == (text(size), [])
+    else:
+        [stored] = kept
+        assert len(json.dumps(ended)) < 1000
+        assert (ended["asya_claim"]["key"], ended["asya_claim"]["bytes"]) == (f"7/{stored.name}", size)
+        assert json.loads(stored.read_bytes()) == text(size)
+
+
+def test_a_large_payload_that_fails_is_kept_for_error_end(mesh: Any, claims: Path, with_claims: dict[str, str]) -> None:
+    mesh.actor("a", "sample.grow", **with_claims)
+    mesh.actor("b", "sample.fail", **with_claims)
+
+    mesh.send("a", envelope({"size": 2 * MIB}, "a", "b"))
+
+    record = mesh.receive("error-end")
+    assert (record["error"]["code"], record["asya_claim"]["bytes"]) == ("handler_error", 2 * MIB)
+
+
+def test_a_payload_that_was_removed_is_one_record_and_the_next_message_is_served(
+    mesh: Any, claims: Path, with_claims: dict[str, str]
+) -> None:
+    mesh.actor("b", "sample.identity", **with_claims)
+    claim = {"key": "7/0-" + "0" * 16, "bytes": 5, "sha256": "0" * 64}
+
+    mesh.send("b", {**{key: value for key, value in envelope(1, "b").items() if key != "payload"}, "asya_claim": claim})
+    mesh.send("b", envelope(2, "b", envelope_id="8"))
+
+    record = mesh.receive("error-end")
+    assert (record["error"]["code"], record["payload"]) == ("claim_invalid", {"asya_claim": claim})
+    assert mesh.receive("happy-end")["payload"] == 2
+
+
+def test_a_storage_that_is_away_for_a_moment_loses_nothing(mesh: Any, claims: Path, with_claims: dict[str, str]) -> None:
+    away = claims.with_name("away")
+    claims.rename(away)
+    actor = mesh.actor("a", "sample.grow", **with_claims)
+
+    mesh.send("a", envelope({"size": MIB}, "a"))
+    actor.sidecar.event("claim storage away")
+    away.rename(claims)
+
+    assert mesh.receive("happy-end")["asya_claim"]["bytes"] == MIB
