@@ -5,6 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from python.core.tests.objects.conftest import REGION, S3Server, bucket, s3_server  # noqa: F401  # fixtures
+
+from asya_core.objects import S3Access, open_store, parse_location
 
 MIB = 1024 * 1024
 
@@ -89,3 +92,22 @@ def test_a_storage_that_is_away_for_a_moment_loses_nothing(mesh: Any, claims: Pa
     away.rename(claims)
 
     assert mesh.receive("happy-end")["asya_claim"]["bytes"] == MIB
+
+
+def test_an_s3_bucket_keeps_large_payloads(embedded_mesh: Any, s3_server: S3Server, bucket: str) -> None:  # noqa: F811
+    settings = {
+        "ASYA_CLAIM_URL": f"s3://{bucket}/claims",
+        "ASYA_CLAIM_THRESHOLD": "100k",
+        "ASYA_CLAIM_REGION": REGION,
+        "ASYA_CLAIM_ENDPOINT": s3_server.endpoint,
+        **s3_server.credentials,
+    }
+    embedded_mesh.actor("a", "sample.grow", **settings)
+    embedded_mesh.actor("b", "sample.identity", **settings)
+
+    embedded_mesh.send("a", envelope({"size": MIB}, "a", "b"))
+
+    claim = embedded_mesh.receive("happy-end")["asya_claim"]
+    objects = open_store(parse_location(f"s3://{bucket}/claims"), S3Access(region=REGION, endpoint=s3_server.endpoint, path_style=True))
+    assert [each.key for each in objects.list()] == [claim["key"]]
+    assert json.loads(objects.get(claim["key"])) == text(MIB)
