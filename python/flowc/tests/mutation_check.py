@@ -26,8 +26,9 @@ from types import ModuleType
 FLOWC = Path(__file__).parents[1]
 ROOT = FLOWC.parents[1]
 MODULES = ("lower", "passes", "emit", "runtime_text")
-TESTS = ("test_phases", "test_output", "test_situations", "test_quickstart", "test_codes", "test_refused", "test_ir_text")
+TESTS = ("test_codes", "test_phases", "test_situations", "test_output", "test_quickstart", "test_refused", "test_ir_text")
 SECONDS = 300
+NOTICED, UNNOTICED = 10, 11
 RULES = [
     ("mutations before an if are not folded", "passes/split_routers.py", "first = _run_start(statements, index)\n                    chain = self.branch", "first = index\n                    chain = self.branch"),
     ("the false arm is lost", "passes/split_routers.py", "chain=self.block(branch.orelse, inner)", "chain=inner.after"),
@@ -184,7 +185,7 @@ def is_noticed(mutant: Mutant) -> bool:
     import pytest
 
     os.environ["ASYA_FLOWS"] = "40"
-    words = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--rootdir", str(ROOT), "-c", str(ROOT / "pyproject.toml")]
+    words = ["-x", "-q", "-p", "no:cacheprovider", "--assert=plain", "--rootdir", str(ROOT), "-c", str(ROOT / "pyproject.toml")]
     return pytest.main([*words, *(str(FLOWC / "tests" / f"{name}.py") for name in (*TESTS, "test_random_flows"))]) != 0
 
 
@@ -214,12 +215,17 @@ def forked(mutant: Mutant) -> bool:
         silent = os.open(os.devnull, os.O_WRONLY)
         os.dup2(silent, 1)
         os.dup2(silent, 2)
-        os._exit(0 if is_noticed(mutant) else 1)
+        try:
+            os._exit(NOTICED if is_noticed(mutant) else UNNOTICED)
+        finally:
+            os._exit(3)
     end = time.monotonic() + SECONDS
     while time.monotonic() < end:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
-            return os.waitstatus_to_exitcode(status) != 1
+            code = os.waitstatus_to_exitcode(status)
+            assert code in (NOTICED, UNNOTICED) or code < 0, f"{mutant.name}: the check itself failed"
+            return code != UNNOTICED
         time.sleep(0.02)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
@@ -238,6 +244,8 @@ def main(part: str) -> int:
     import asya_cli.main  # noqa: F401
 
     assert not any(name.startswith("asya_flowc") for name in sys.modules), "the compiler must not be loaded yet"
+    whole = FLOWC / "asya_flowc" / "lower.py"
+    assert not forked(Mutant(name="control", file=whole, text=whole.read_text(encoding="utf-8"))), "the unbroken compiler fails already"
     count = explained = unnoticed = 0
     for mutant in mutants():
         if part not in mutant.name:
