@@ -222,7 +222,11 @@ class Operator:
         except Unavailable as error:
             outcome, failure, wait = "unavailable", error.message, error.retry_after_seconds
         except ApiError as error:
-            outcome, failure, wait = "refused", error.message, 2.0
+            if error.namespace_ends:
+                self._namespace_ends(key[0])
+                outcome = "namespace ends"
+            else:
+                outcome, failure, wait = "refused", error.message, 2.0
         except (Bug, AsyaError) as error:
             outcome, failure = "error", str(error)
         except Exception as error:  # one bad actor must not end the others; its stack is in the log

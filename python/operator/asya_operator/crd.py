@@ -338,9 +338,9 @@ def _sidecar() -> Schema:
     return _object(
         {
             "image": _text("Pins the sidecar of this actor.", most=1024),
-            "imagePullPolicy": _text(enum=["Always", "IfNotPresent", "Never"]),
+            "imagePullPolicy": _text("When its image is pulled.", enum=["Always", "IfNotPresent", "Never"]),
             "resources": _open("Requests and limits of the sidecar."),
-            "logLevel": _text(enum=["debug", "info", "warning", "error"]),
+            "logLevel": _text("Least level that it logs.", enum=["debug", "info", "warning", "error"]),
             "prefetch": {
                 "x-kubernetes-int-or-string": True,
                 "description": "Unsettled messages at a time: auto or 1 to 10000.",

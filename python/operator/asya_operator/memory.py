@@ -20,7 +20,6 @@ class Memory:
         accepted: by kind, the hash applied last and the paths that differed right after it.
         made: monotonic seconds of the last creation of a child.
         keeps_queue: the event QueueKept was sent.
-        told: (status, reason) of Ready in the last event, if one was sent.
         warned: generation for which MixedTransports and CrewMissing were looked at.
     """
 

@@ -25,14 +25,20 @@ T = TypeVar("T")
 CALL_SECONDS: Final = 10.0
 THREADS: Final = 4
 LEAVE_ALONE_SECONDS: Final = 2.0
+CONSUMER_TIMEOUT_SINCE: Final = (3, 11, 15)
+"""RabbitMQ's version from which on a consumer may bring a time-out of its own (docs/reference/rabbitmq.md)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ensured:
-    """A queue that is there. `depth` is what it holds now, `in_flight` only if that is certain (nobody consumes)."""
+    """A queue that is there. `depth` is what it holds now, `in_flight` only if that is certain (nobody consumes).
+
+    `knows_consumer_timeout`: whether the broker lets a consumer say how long it may work on a message.
+    """
 
     depth: Depth | None
     mismatch: str = ""
+    knows_consumer_timeout: bool = True
 
 
 class Queues(Protocol):
@@ -112,7 +118,11 @@ class RabbitQueues:
             except Mismatch as error:
                 mismatch = error.detail
             ready, consumers = admin.glance(spec.name)
-            return Ensured(depth=Depth(waiting=ready, in_flight=None if consumers else 0), mismatch=mismatch)
+            return Ensured(
+                depth=Depth(waiting=ready, in_flight=None if consumers else 0),
+                mismatch=mismatch,
+                knows_consumer_timeout=_version(admin.server_version()) >= CONSUMER_TIMEOUT_SINCE,
+            )
 
         return await self._run("ensure", work)
 
@@ -189,3 +199,9 @@ class RabbitQueues:
         except Mismatch as error:
             # Of what the namespace shares: the actor's own queue is told apart in `ensure`.
             raise Refused("queue_mismatch", f"{error.queue}: {error.detail}", "delete it at the broker when it is empty") from error
+
+
+def _version(text: str) -> tuple[int, ...]:
+    """Numbers of a version such as ``3.10.8`` or ``4.0.5-rc.1``; an unknown one counts as new."""
+    numbers = text.partition("-")[0].split(".")
+    return tuple(int(each) for each in numbers) if all(each.isdigit() for each in numbers) else CONSUMER_TIMEOUT_SINCE

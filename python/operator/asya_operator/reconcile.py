@@ -40,6 +40,8 @@ SETTLE_SECONDS: Final = 1.5
 """How long the first status waits for what controllers make of new children, so that it is written once and not three times."""
 TURN_SECONDS: Final = 5.0
 SQS_NAME_LENGTH: Final = 80
+BROKERS_CONSUMER_SECONDS: Final = 25 * 60.0
+"""RabbitMQ ends a consumer that has not settled a message for 30 min, unless the consumer brings a time-out of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +149,8 @@ class Reconciler:
                     return await self._invalid(actor, f"{todo.foreign[0]} {actor.name} exists and is not this actor's; rename the actor")
                 refusals, waits_for_turn = await self._children.perform(observed, todo, memory)
                 observed = gather(self._world, actor)
+                if todo.workload is not None and not refusals.namespace_ends:
+                    self.ended_namespaces.discard(actor.namespace)
         if refusals.namespace_ends:
             self.ended_namespaces.add(actor.namespace)
             return Result()
@@ -215,6 +219,13 @@ class Reconciler:
         memory.ensured = actor.generation
         if found.depth is not None and (memory.depth is None or found.depth.in_flight is not None):
             memory.depth = found.depth
+        is_new = unpacked(actor.status).get("observedGeneration") != actor.generation
+        if is_new and not found.knows_consumer_timeout and spec.timeout_seconds > BROKERS_CONSUMER_SECONDS:
+            self._events.tell(
+                actor,
+                "ConsumerTimeoutUnknown",
+                f"Timeout {spec.timeout} is over 25 min and this RabbitMQ is older than 3.11.15: raise its consumer_timeout above it",
+            )
         if not (unpacked(actor.status).get("queue") or {}).get("name"):
             self._events.tell(actor, "QueueCreated", f"Queue {observed.queue} on {transport}")
         return memory.queue

@@ -58,10 +58,15 @@ class Cache(Generic[T]):
         """The object, or None."""
         return self._objects.get(key)
 
-    def put(self, cut: T) -> bool:
-        """Take an object from the API server, unless the one that is held is newer. True if something changed."""
+    def put(self, cut: T, *, is_listed: bool = False) -> bool:
+        """Take an object from the API server, unless the one that is held is newer. True if something changed.
+
+        `is_listed`: take it though it is older: versions begin again after a restored backup, and the watch tells what is newer.
+        """
         held = self._objects.get(cut.key)
-        if held is not None and not _is_newer(cut.resource_version, held.resource_version):
+        if held is not None and held.resource_version == cut.resource_version:
+            return False
+        if held is not None and not is_listed and not _is_newer(cut.resource_version, held.resource_version):
             return False
         self._objects[cut.key] = cut
         return True
@@ -158,7 +163,7 @@ class Reflector(Generic[T]):
             for raw in page.items:
                 cut = self._cut(raw)
                 seen.add(cut.key)
-                self._put(cut)
+                self._put(cut, is_listed=True)
             after = page.next
             if not after:
                 break
@@ -189,9 +194,9 @@ class Reflector(Generic[T]):
                 self._on_restart(self._resource.kind, reason)
             await asyncio.sleep(REOPEN_SECONDS * (1 + random.random()))
 
-    def _put(self, cut: T) -> None:
+    def _put(self, cut: T, *, is_listed: bool = False) -> None:
         old = self._cache.get(cut.key)
-        if self._cache.put(cut):
+        if self._cache.put(cut, is_listed=is_listed):
             self._on_change(old, cut)
 
     def _gone(self, key: Key) -> None:

@@ -1,8 +1,8 @@
 """What many actors cost: time to rest, writes per actor, memory. Not a test; run it by hand.
 
 ``python -m python.operator.tests.measure --actors 300`` starts the fake API in this process and the operator, with queues in memory, in
-another one, which tells its resident memory. With ``--kubeconfig FILE`` the API server is that one: it needs the definition, KEDA's kinds and the namespace
-``asya-system``; actors go into the namespace ``measure`` and are deleted at the end.
+another one, which tells its resident memory. With ``--kubeconfig FILE`` the API server is that one: it needs the definition, KEDA's kinds
+and the namespace ``asya-system``; actors go into the namespace ``measure`` and are deleted at the end.
 """
 
 import argparse
@@ -125,7 +125,7 @@ async def measure(count: int, kubeconfig: str | None) -> None:
         kubeconfig = str(file)
     kube = Kube(await configure(Path(kubeconfig)))
     async with Process(kubeconfig) as operator:
-        print("idle, no actor: %.1f MB" % operator.memory_mb()[0])
+        print(f"idle, no actor: {operator.memory_mb()[0]:.1f} MB")
         before = await operator.counts()
         begun = time.monotonic()
         names = [f"actor-{number:04}" for number in range(count)]
@@ -141,13 +141,13 @@ async def measure(count: int, kubeconfig: str | None) -> None:
         objects = sum(number for name, number in made.items() if "events" not in name)
         print(f"at rest {took:.1f} s later; {made}")
         print(f"writes per actor: {objects / count:.2f}, and {made.get('create events', 0) / count:.2f} events")
-        print("memory: %.1f MB, at most %.1f MB" % operator.memory_mb())
+        now, most = operator.memory_mb()
+        print(f"memory: {now:.1f} MB, at most {most:.1f} MB")
     async with Process(kubeconfig) as operator:
         took = await operator.rest()
         made = writes(await operator.counts())
-        print(
-            f"restart: at rest after {took:.1f} s, writes {made}; memory {operator.memory_mb()[0]:.1f} MB, at most {operator.memory_mb()[1]:.1f}"
-        )
+        now, most = operator.memory_mb()
+        print(f"restart: at rest after {took:.1f} s, writes {made}; memory {now:.1f} MB, at most {most:.1f} MB")
     if api is None:
         for start in range(0, count, 50):
             await asyncio.gather(*(kube.delete(ACTORS, "measure", name) for name in names[start : start + 50]))

@@ -96,6 +96,10 @@ class RabbitAdmin:
         """Ready messages and consumers of the queue at this moment; needs no management API. Raises Refused ``no_such_queue``."""
         return self._ready_and_consumers(queue)
 
+    def server_version(self) -> str:
+        """The broker's version as it says at connecting, such as ``3.10.8``; empty if it says none."""
+        return self._call(lambda channel: connection.server_version(channel))
+
     def depths(self, namespace: str) -> dict[str, Depth | None]:
         """All queues of a namespace in one call of the management API, as old as its statistics; None where it has no counts yet.
 

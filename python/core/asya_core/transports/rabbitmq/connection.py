@@ -25,7 +25,7 @@ from asya_core.transports.rabbitmq.settings import RabbitSettings
 from asya_core.transports.rabbitmq.wire import FrameListener, SocketServices, Wire
 from asya_core.wire.errors import AsyaError, Refused, Unavailable
 
-__all__ = ["Channel", "Link", "PreconditionFailed", "Session", "blocking_connection", "translated"]
+__all__ = ["Channel", "Link", "PreconditionFailed", "Session", "blocking_connection", "server_version", "translated"]
 
 RECONNECT: Final = Backoff(initial_seconds=0.1, max_seconds=10.0)
 STEADY_AFTER_SECONDS: Final = 60.0
@@ -406,3 +406,11 @@ def blocking_connection(settings: RabbitSettings, name: str) -> tuple[BlockingCo
     with translated(settings):
         connection = BlockingConnection(connection_parameters(settings, name))
         return connection, connection.channel()
+
+
+def server_version(channel: BlockingChannel) -> str:
+    """The version that the broker of an open channel has told, empty if none."""
+    # pika's blocking connection has no public way to it.
+    properties = getattr(channel.connection._impl, "server_properties", None) or {}
+    version = properties.get("version", "")
+    return version.decode() if isinstance(version, bytes) else str(version)
