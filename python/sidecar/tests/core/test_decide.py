@@ -72,6 +72,20 @@ def test_second_message_waits_for_the_slot() -> None:
     assert kinds(bench) == ["Call", "Publish"]
 
 
+def test_next_call_leaves_before_the_answer_is_worked_on() -> None:
+    bench = Bench(prefetch=2)
+    bench.arrive()
+    bench.arrive(id="8")
+    bench.take(fx.CallsEnded((1,)))
+    assert [effect.call for effect in bench.all(fx.Call)] == [2]
+    bench.reply(1, one())
+    assert json.loads(bench.one(fx.Publish).body)["id"] == "7"
+
+
+def test_end_of_an_unknown_call_changes_nothing() -> None:
+    assert Bench().take(fx.CallsEnded((9,))) == []
+
+
 def test_reply_to_an_unknown_call_changes_nothing() -> None:
     assert Bench().reply(9, one()) == []
 
