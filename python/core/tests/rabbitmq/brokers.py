@@ -16,6 +16,9 @@ from asya_core.testing.peer import Peer
 from asya_core.transports.base import Connected, Disconnected, Link
 from asya_core.transports.rabbitmq import RabbitSettings, RabbitTransport
 
+SERVICES = ("rabbitmq", "rabbitmq4")
+"""RabbitMQ 3.10 and 4."""
+
 
 class Server:
     """A RabbitMQ of ci/services.sh, shared with other tests: nothing here may hurt it."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
-from python.core.tests.rabbitmq.brokers import Server
+from python.core.tests.rabbitmq.brokers import SERVICES, Server
 
 from asya_core.transports.rabbitmq import RabbitAdmin
 
@@ -16,14 +16,20 @@ def server() -> Server:
 
 
 @pytest.fixture
-def namespace(server: Server) -> Iterator[str]:
-    """Of this test alone; its queues and exchange go at the end."""
+def rabbitmq4() -> Server:
+    return Server("rabbitmq4")
+
+
+@pytest.fixture
+def namespace() -> Iterator[str]:
+    """Of this test alone; its queues and exchange go at the end, from each server."""
     name = f"u{uuid.uuid4().hex[:12]}"
     yield name
-    for queue in server.api("GET", "queues?columns=name"):
-        if queue["name"].startswith(f"asya-{name}"):
-            server.api("DELETE", f"queues/%2F/{quote(queue['name'], safe='')}")
-    server.api("DELETE", f"exchanges/%2F/asya-{name}_delay")
+    for server in map(Server, SERVICES):
+        for queue in server.api("GET", "queues/%2F?disable_stats=true"):
+            if queue["name"].startswith(f"asya-{name}"):
+                server.api("DELETE", f"queues/%2F/{quote(queue['name'], safe='')}")
+        server.api("DELETE", f"exchanges/%2F/asya-{name}_delay")
 
 
 @pytest.fixture

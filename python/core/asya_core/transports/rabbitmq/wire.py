@@ -126,6 +126,7 @@ class Wire(asyncio.Protocol, nbio_interface.AbstractStreamTransport):  # type: i
         self._wanted_bytes = codec.FRAME_HEADER_BYTES
         self._last_heartbeat = 0.0
         self._closed = False
+        self._broken: BaseException | None = None
 
     # -- for the transport
 
@@ -232,7 +233,8 @@ class Wire(asyncio.Protocol, nbio_interface.AbstractStreamTransport):  # type: i
             self._held = None
         self._channels.clear()
         self._before_flush.clear()
-        self._pika.connection_lost(error)
+        # pika wants a reason unless it has ended the stream itself.
+        self._pika.connection_lost(error or self._broken)
 
     def eof_received(self) -> bool:
         return bool(self._pika.eof_received())
@@ -273,6 +275,7 @@ class Wire(asyncio.Protocol, nbio_interface.AbstractStreamTransport):  # type: i
                     if self._closed:
                         return size
                     if data[end - 1] != 0xCE:
+                        self._broken = ConnectionAbortedError("a frame has no end octet")
                         self.abort()
                         return size
                     self._take(assembly, kind, method, data, begin, end - 1)
