@@ -27,7 +27,7 @@ from asya_flowc.selfcheck import check_routers
 from asya_flowc.source import Source, Span
 from asya_flowc.verify import BrokenInvariant, circle, verify
 
-__all__ = ["Compilation", "RouterInfo", "Watch", "compile_source"]
+__all__ = ["Compilation", "RouterInfo", "Watch", "compile_source", "environment_of"]
 
 Watch = Callable[[str, Flow | Program], None]
 """Called with the name of a pass and what came out of it."""
@@ -168,12 +168,13 @@ def _emit(program: Program, source: Source, options: Options, report: Reporter) 
         warnings=tuple(warnings),
         routers=tuple(RouterInfo(name=one.name, actor=one.actor, kind=str(one.kind)) for one in program.routers),
         handlers={one.actor: one.mapped_path for one in program.flow.handlers},
-        environment=_environment(program, options),
+        environment=environment_of(program, options),
         program=program,
     )
 
 
-def _environment(program: Program, options: Options) -> dict[str, str]:
+def environment_of(program: Program, options: Options) -> dict[str, str]:
+    """The variables of a router of `program`: of the one actor that runs them all if they are folded."""
     found = variables(program)
     if options.routers == "folded":
         routers = {f"routers.{one.name}" for one in program.routers}

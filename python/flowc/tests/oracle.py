@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from asya_flowc import Compilation, Diagnostic, Options, compile_source
+from asya_flowc.emit.python import routers_text
+from asya_flowc.pipeline import environment_of
 
 HOPS = 5_000
 
@@ -30,6 +32,13 @@ def compiled(text: str, options: Options | None = None, path: str = "flow.py") -
     done = compile_source(text, path, options)
     assert not isinstance(done, list), "\n".join(f"{one.location} {one.code} {one.message}" for one in done)
     return done
+
+
+def folded(done: Compilation, options: Options) -> Compilation:
+    """`done` with folded routers: only their text and variables differ, so that what comes before need not be done again."""
+    options = replace(options, routers="folded")
+    text = routers_text(done.program, options, source_name="flow.py")
+    return replace(done, artifacts={**done.artifacts, "routers.py": text}, environment=environment_of(done.program, options))
 
 
 def refused(text: str, options: Options | None = None, path: str = "flow.py") -> list[Diagnostic]:
@@ -156,8 +165,8 @@ def mesh(done: Compilation, payload: Any, *, redeliver: bool = False) -> Run:
     run = Run()
     space = load(done)
     routers = {one.actor: space[one.name] for one in done.routers}
-    folded = f"folded_{done.flow}" in space
-    if folded:
+    is_folded = f"folded_{done.flow}" in space
+    if is_folded:
         routers = {done.entry: space[f"folded_{done.flow}"]}
     names = {one.actor for one in done.program.flow.handlers}
     envelope = {
@@ -191,7 +200,7 @@ def mesh(done: Compilation, payload: Any, *, redeliver: bool = False) -> Run:
             except Exception as error:
                 run.error = type(error).__name__
                 return run
-            _unchanged(before, after, moves_once=not folded)
+            _unchanged(before, after, moves_once=not is_folded)
             envelope = json_copy(after)
     assert envelope["route"]["actors"][-2:] == ["t-1", "t-2"]
     assert envelope["headers"] == {"trace": "t"}, "state is left behind"
@@ -215,10 +224,10 @@ def agree(text: str, *payloads: Any, options: Options | None = None) -> Compilat
     """Compile, then compare plain Python and mesh, per actor and folded, for every payload."""
     options = options or Options()
     done = compiled(text, options)
-    folded = compiled(text, replace(options, routers="folded"))
+    in_one = compiled(text, replace(options, routers="folded"))
     for payload in payloads or ({},):
         expected = plain(text, done, payload, bound=options.max_iterations)
-        for one in (done, folded):
+        for one in (done, in_one):
             found = mesh(one, payload, redeliver=True)
             assert (found.seen, found.final, found.error) == (expected.seen, expected.final, expected.error), done.artifacts["routers.py"]
     return done

@@ -3,13 +3,12 @@
 import ast
 import os
 import random
-from dataclasses import replace
 
 import pytest
 from flow_grammar import flows, payloads
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
-from oracle import compiled, mesh, plain
+from oracle import compiled, folded, mesh, plain
 
 from asya_flowc import Options, compile_source
 
@@ -39,7 +38,7 @@ def runs_as_plain_python(text: str, payload: dict[str, object], skips: bool) -> 
     expected = plain(text, done, payload, bound=5)
     if expected.final is None and not expected.error and "W312" in warned:  # plain Python gives None at the end of the body
         expected = plain(text + "    return p\n", done, payload, bound=5)
-    for one in (done, compiled(text, replace(options, routers="folded"))):
+    for one in (done, folded(done, options)):
         found = mesh(one, payload, redeliver=True)
         assert (found.seen, found.final, found.error) == (expected.seen, expected.final, expected.error), text
 
