@@ -1,5 +1,6 @@
 """Payloads of any size through two actors and an end: the same bytes come out, and the messages stay small."""
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,14 @@ def text(size: int) -> str:
     return (block * (size // len(block) + 1))[: size - 2]
 
 
+def receive(mesh: Any, actor: str) -> Any:
+    """As the mesh does, with four times its bound: 20 MiB through six processes takes its time on a busy machine."""
+    for _ in range(3):
+        with contextlib.suppress(AssertionError):
+            return mesh.receive(actor)
+    return mesh.receive(actor)
+
+
 @pytest.mark.behaviour("claims:equal-bytes")
 @pytest.mark.parametrize("size", [1000, MIB - 1, MIB, MIB + 1, 20 * MIB])
 def test_a_payload_of_any_size_comes_out_as_it_went_in(mesh: Any, claims: Path, with_claims: dict[str, str], size: int) -> None:
@@ -47,7 +56,7 @@ def test_a_payload_of_any_size_comes_out_as_it_went_in(mesh: Any, claims: Path, 
 
     mesh.send("a", envelope({"size": size}, "a", "b"))
 
-    ended = mesh.receive("happy-end")
+    ended = receive(mesh, "happy-end")
     kept = sorted(claims.rglob("7/*"))
     if size < MIB:
         assert (ended["payload"], kept) == (text(size), [])
