@@ -33,6 +33,7 @@ _TRANSPORTS = "docs/reference/transports.md"
 _RESULTS = "docs/reference/results.md"
 _STORAGE = "docs/reference/storage.md"
 _CLI = "docs/how-to/run-locally.md"
+_GATEWAY = "docs/reference/gateway.md"
 
 BEHAVIOURS: dict[str, Behaviour] = {
     "delivery:ack:after-confirm": Behaviour(
@@ -169,6 +170,41 @@ BEHAVIOURS: dict[str, Behaviour] = {
         sentence="The same flow and options give the same files to the byte, wherever the folders are.",
         source="docs/how-to/compile-a-flow.md",
         components=("cli", "flowc"),
+    ),
+    "gateway:mcp:conformance": Behaviour(
+        sentence="The official MCP suite passes but for scenarios that tests/contract/mcp_actors/baseline.yaml lists with reasons.",
+        source=_GATEWAY,
+        components=("gateway",),
+    ),
+    "gateway:call:durable": Behaviour(
+        sentence="A call that was answered is published, whatever ends in between: once, or again with the same id and the same bytes.",
+        source=_GATEWAY,
+        components=("gateway",),
+    ),
+    "gateway:final:absorbs": Behaviour(
+        sentence="The first final status of an envelope stands; events have numbers without gaps, the same on every replica.",
+        source=_GATEWAY,
+        components=("gateway",),
+    ),
+    "gateway:store:away": Behaviour(
+        sentence="While the database is away calls and final reports get 503 with Retry-After; nothing is made, all is recorded later.",
+        source=_GATEWAY,
+        components=("gateway",),
+    ),
+    "gateway:access": Behaviour(
+        sentence="A principal reaches exactly what its role allows over REST and MCP; an absent and a foreign envelope look the same.",
+        source=_GATEWAY,
+        components=("gateway",),
+    ),
+    "gateway:secrets": Behaviour(
+        sentence="No log line of the gateway holds a credential, an argument or a result; forged tokens are refused.",
+        source=_GATEWAY,
+        components=("gateway",),
+    ),
+    "mcp:quick-start": Behaviour(
+        sentence="`asya mcp call` prints what the public quick start prints: envelope id and bar on stderr, the result as JSON on stdout.",
+        source="docs/how-to/call-actors.md",
+        components=("cli", "gateway"),
     ),
 }
 

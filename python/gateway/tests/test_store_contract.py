@@ -119,6 +119,7 @@ def test_final_status_is_guarded_as_the_table_says(make_store: Make) -> None:
         assert found == (expected, wanted if expected else before), (before, wanted)
 
 
+@pytest.mark.behaviour("gateway:final:absorbs")
 def test_one_of_many_final_reports_at_once_is_recorded(make_store: Make) -> None:
     async def work(store: Store) -> Any:
         await store.write(lambda tx: create(tx, new()))

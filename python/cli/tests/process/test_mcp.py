@@ -108,6 +108,7 @@ def test_list_shows_name_description_and_arguments(served: Served) -> None:
     assert any(re.fullmatch(r"text-processor +Upper-cases a text and counts its characters +text\* times", each) for each in lines)
 
 
+@pytest.mark.behaviour("mcp:quick-start")
 def test_call_prints_what_the_quick_start_prints(served: Served) -> None:
     done = served.asya("call", "text-processor", "--text=hello world")
     assert done.returncode == 0, done.stderr

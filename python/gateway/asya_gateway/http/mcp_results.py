@@ -48,11 +48,14 @@ def final(row: Row, tool: Tool | None) -> types.CallToolResult:
             listed = "; ".join(f"{each.pointer or 'the result'} {each.message}" for each in problems)
             return told(row, f"The result is not what {tool.name} promises: {listed}", is_error=True)
     if tool is not None and tool.result == "mcp":
+        # A handler that returns a list multiplies its envelope, so an object that holds the list is as good.
+        is_object = isinstance(payload, dict)
         try:
-            blocks = _BLOCKS.validate_python(payload)
+            blocks = _BLOCKS.validate_python(payload.get("content") if is_object else payload)
         except ValidationError:
-            return told(row, f"The result of {tool.name} is no list of MCP content blocks", is_error=True)
-        return types.CallToolResult(content=blocks, _meta=_meta(row))
+            return told(row, f"The result of {tool.name} is neither a list of MCP content blocks nor {{content: [...]}}", is_error=True)
+        structured = payload.get("structuredContent") if is_object else None
+        return types.CallToolResult(content=blocks, structured_content=structured, _meta=_meta(row))
     structured = payload if isinstance(payload, dict) else {"result": payload}
     return told(row, _text(payload, tool.result_text if tool is not None else ""), structured=structured)
 

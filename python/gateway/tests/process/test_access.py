@@ -62,6 +62,7 @@ def test_wrong_credential_is_401_with_a_challenge(guarded: Gateway, header: str 
     assert guarded.client.post("/mcp", json={}, headers=headers).status_code == 401
 
 
+@pytest.mark.behaviour("gateway:access")
 def test_each_principal_reaches_exactly_its_cells(guarded: Gateway) -> None:
     owned = made_by(guarded, "anna")
     absent = "01JD2ABSENT"
@@ -186,6 +187,7 @@ def test_foreign_host_and_origin_are_refused(guarded: Gateway, headers: dict[str
     assert "access-control-allow-origin" not in answer.headers
 
 
+@pytest.mark.behaviour("gateway:secrets")
 def test_log_holds_no_token_and_no_payload_and_tells_who_did_what(guarded: Gateway) -> None:
     envelope_id = made_by(guarded, "anna")
     ask(guarded, "anna", "POST", f"/envelopes/{envelope_id}/cancel")
@@ -312,6 +314,7 @@ def test_good_tokens_pass_with_their_scopes(oauth: Gateway, issuer: Issuer) -> N
     assert "operators-only" in names
 
 
+@pytest.mark.behaviour("gateway:secrets")
 def test_forged_tokens_are_401_and_tell_where_to_sign_in(oauth: Gateway, issuer: Issuer) -> None:
     cases = forged(issuer)
     assert len(cases) >= 20

@@ -86,6 +86,7 @@ def test_client_of_a_killed_replica_goes_on_at_the_other_without_a_gap(shared: S
     assert [line for line in rest.text.splitlines() if line.startswith("id:")] == ["id: 2", "id: 3"]
 
 
+@pytest.mark.behaviour("gateway:store:away")
 def test_database_that_is_away_is_503_with_retry_after_and_nothing_is_made(shared: Shared) -> None:
     gateway = shared.first
     kept = gateway.envelope()
@@ -115,6 +116,7 @@ def test_cut_connections_are_replaced_unseen(shared: Shared) -> None:
     assert [shared.first.call().status_code for _ in range(50)] == [202] * 50
 
 
+@pytest.mark.behaviour("gateway:call:durable")
 def test_accepted_calls_of_a_killed_gateway_are_published_by_the_next(make_gateway: Callable[..., Any]) -> None:
     first = make_gateway(ASYA_EMBEDDED_PATH="/nonexistent/queues.db")  # no broker: rows wait
     first.start()
