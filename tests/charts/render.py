@@ -180,11 +180,11 @@ def _keep(file: Path, text: str) -> None:
 
 @cache
 def content_hash(path: Path) -> str:
-    """Of all files of a chart and of what it links to; charts do not change while tests run."""
+    """Of all files of a chart that templates can see, and of what it links to; charts do not change while tests run."""
     digest = hashlib.sha256()
     for directory, folders, files in os.walk(path, followlinks=True):
-        folders.sort()
-        for file in sorted(files):
+        folders[:] = sorted(set(folders) - {"ci"})
+        for file in sorted(set(files) - {"README.md"}):
             digest.update(file.encode() + (Path(directory) / file).read_bytes())
     return digest.hexdigest()
 
