@@ -4,6 +4,7 @@ A Deployment is some 40 kB as Python dictionaries and 2 kB here: its body is kep
 what lets a thousand actors fit in the operator's memory.
 """
 
+import datetime
 import json
 import zlib
 from collections.abc import Mapping
@@ -304,6 +305,4 @@ def _time(text: str | None) -> float | None:
 
 def seconds_of(text: str) -> float:
     """Seconds since 1970 of an RFC 3339 time."""
-    import datetime
-
     return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()

@@ -215,5 +215,5 @@ def markdown() -> str:
     return "".join(parts)
 
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # pragma: no cover
     sys.stdout.write(markdown())

@@ -86,11 +86,6 @@ class RabbitSection:
     queue_type: str = "quorum"
     actor_secret: SecretKeys = field(default_factory=lambda: SecretKeys(name="asya-rabbitmq"))
 
-    @property
-    def where(self) -> str:
-        """``host:port`` for sentences."""
-        return f"{self.host}:{self.port}"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SqsSection:

@@ -285,6 +285,8 @@ def test_unknown_depth_keeps_the_last_one():
     assert body["queue"] == {"name": "q", "transport": "rabbitmq", "waiting": 5, "inFlight": 2}
     body = make_status(facts(), generation=1, old=old, queue="q", depth=Depth(waiting=1)).body
     assert body["queue"]["inFlight"] == 2
+    body = make_status(facts(), generation=1, old={}, queue="q", depth=Depth(waiting=1)).body
+    assert "inFlight" not in body["queue"]
 
 
 def test_crash_counts_get_coarser_so_that_the_status_rests():
@@ -307,3 +309,61 @@ def test_blind_scaling_says_so():
     message = conditions(status(facts(sections={"transports": transports})))["ScalingReady"]["message"]
     assert "no managementUrl" in message
     assert "360 s" in message
+
+
+def test_secret_that_the_kubelet_names_is_told_in_its_words():
+    state = container(name="asya-sidecar", waiting="CreateContainerConfigError", waiting_message='secret "asya-rabbitmq" not found')
+    found = conditions(status(facts(workload=workload(ready=0), pods=(pod(state),))))["WorkloadReady"]
+    assert (found["reason"], found["message"]) == ("SecretMissing", 'asya-sidecar: secret "asya-rabbitmq" not found')
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        container(waiting="ContainerCreating"),
+        container(exit_code=1, restarts=0),
+        container(exit_code=0, restarts=3),
+        container(exit_code=137, ran_seconds=630, restarts=0),
+    ],
+)
+def test_container_that_only_starts_is_no_trouble(state):
+    assert conditions(status(facts(workload=workload(ready=0), pods=(pod(state),))))["WorkloadReady"]["reason"] == "Waking"
+
+
+def test_pod_that_waits_for_its_volumes_is_looked_at_again():
+    young = make_status(
+        facts(workload=workload(ready=0), pods=(pod(age=3, can_start=False),)), generation=1, old={}, queue=None, depth=None
+    )
+    assert conditions(young.body)["WorkloadReady"]["reason"] == "Waking"
+    assert young.look_again_seconds == 5.0
+
+
+def test_workload_that_is_not_there_or_not_seen_yet_rolls_out():
+    assert conditions(status(facts(workload=None)))["WorkloadReady"]["reason"] == "RollingOut"
+    assert conditions(status(facts(workload=workload(1, observed=False))))["WorkloadReady"]["reason"] == "RollingOut"
+
+
+def test_scaled_object_that_is_not_there_is_pending():
+    assert conditions(status(facts(scaled=None)))["ScalingReady"]["reason"] == "ScalerPending"
+
+
+def test_pause_without_a_number_names_the_pods_there_are():
+    given = {"scaling": {"paused": True}}
+    assert conditions(status(facts(given, workload=workload(1))))["ScalingReady"]["message"] == "Scaling is paused at 1 pod"
+    assert conditions(status(facts(given, workload=None)))["ScalingReady"]["message"] == "Scaling is paused at 0 pods"
+
+
+def test_memory_limit_of_a_container_that_has_none_is_the_nodes():
+    for name, limit in (("helper", "?"), ("asya-runtime", "2Gi")):
+        trouble = crashed(exit_code=137, exit_reason="OOMKilled", name=name)
+        message = conditions(status(facts(workload=workload(ready=0), pods=(pod(trouble),))))["WorkloadReady"]["message"]
+        assert message == f"{name} was killed at its memory limit {limit}"
+
+
+def test_turn_that_is_waited_for_is_told():
+    assert "waits for its turn" in conditions(status(facts(waits_for_turn=True)))["WorkloadReady"]["message"]
+
+
+def test_scaling_that_is_off_everywhere_naps_without_a_promise():
+    found = conditions(status(facts({"scaling": {"enabled": False}}, workload=workload(0))))
+    assert found["Ready"]["message"] == "No pods are wanted"

@@ -98,3 +98,13 @@ def test_lists_say_how_they_are_merged():
 
 def test_definition_is_small():
     assert len(chart_template().encode()) < 256 * 1024
+
+
+def test_command_prints_template_or_definition(capsys):
+    from asya_operator.crd import main
+
+    assert main([]) == 0
+    assert capsys.readouterr().out.startswith("{{- /* Generated")
+    assert main(["--plain"]) == 0
+    assert capsys.readouterr().out.startswith("apiVersion: apiextensions.k8s.io/v1")
+    assert main(["x"]) == 2

@@ -403,3 +403,104 @@ def test_desired_does_not_share_parts_with_the_spec(more):
     made = desired(more)
     made.workload["spec"]["template"]["spec"]["containers"][0]["image"] = "changed"
     assert json.dumps(more, sort_keys=True) == before
+
+
+# -------------------------------------------------------------------------------------------------------------------------- other set-ups
+
+
+def test_broker_over_tls_gets_its_certificates_from_a_config_map():
+    transports = {"rabbitmq": {"host": "r", "port": 5671, "tls": {"enabled": True, "caConfigMap": "ca", "caKey": "bundle.pem"}}}
+    made = desired(transports=transports)
+    found = made.workload["spec"]["template"]["spec"]
+    given = env(container(found, "asya-sidecar"))
+    assert given["ASYA_RABBITMQ_ADDRESS"] == "amqps://r:5671"
+    assert given["ASYA_RABBITMQ_TLS_CA"] == "/etc/asya-broker-ca/ca.crt"
+    volume = next(volume for volume in found["volumes"] if volume["name"] == "asya-broker-ca")
+    assert volume["configMap"] == {"name": "ca", "items": [{"key": "bundle.pem", "path": "ca.crt"}]}
+    assert made.scaled[0]["spec"]["configMapTargetRef"] == [{"parameter": "ca", "name": "ca", "key": "bundle.pem"}]
+    assert made.scaled[1]["spec"]["triggers"][0]["metadata"]["host"] == "amqps://r:5671"
+
+
+@pytest.mark.parametrize("auth", ["podIdentity", "secret"])
+def test_sqs_actor_has_its_own_trigger_and_no_credentials_of_rabbitmq(auth):
+    sqs = {"enabled": True, "region": "eu-central-1", "endpoint": "http://double:4566", "auth": auth}
+    made = read_spec("demo", "ocr", {}, spec(transport="sqs", scaling={"prewarm": [{"actor": "first"}]}))
+    chosen = settings(transports={"rabbitmq": {"host": "r"}, "sqs": sqs})
+    url = "https://sqs.eu-central-1.amazonaws.com/1/asya-demo-ocr"
+    found = desired_children(made, chosen, uid="u", transport="sqs", runtime="x", has_keda=True, queue_url=url)
+    given = env(container(found.workload["spec"]["template"]["spec"], "asya-sidecar"))
+    assert (given["ASYA_TRANSPORT"], given["AWS_REGION"], given["ASYA_SQS_ENDPOINT"]) == ("sqs", "eu-central-1", "http://double:4566")
+    assert ("AWS_ACCESS_KEY_ID" in given) is (auth == "secret")
+    assert not [volume for volume in found.workload["spec"]["template"]["spec"]["volumes"] if "secret" in volume]
+    authentication, scaled = found.scaled
+    assert ("podIdentity" in authentication["spec"]) is (auth == "podIdentity")
+    own, earlier = scaled["spec"]["triggers"]
+    assert own["metadata"] == {
+        "queueURL": url,
+        "awsRegion": "eu-central-1",
+        "queueLength": "5",
+        "activationQueueLength": "0",
+        "scaleOnInFlight": "true",
+        "scaleOnDelayed": "false",
+        "awsEndpoint": "http://double:4566",
+    }
+    assert earlier["metadata"]["queueURL"].endswith("/asya-demo-first")
+    without = desired_children(made, chosen, uid="u", transport="sqs", runtime="x", has_keda=True)
+    assert without.scaled[1]["spec"]["triggers"][0]["metadata"]["queueURL"] == "asya-demo-ocr"
+
+
+def test_deployment_takes_strategy_and_revisions():
+    made = desired({"workload": spec()["workload"] | {"strategy": {"type": "Recreate"}, "revisionHistoryLimit": 0}}).workload["spec"]
+    assert (made["strategy"], made["revisionHistoryLimit"]) == ({"type": "Recreate"}, 0)
+
+
+def test_openshift_chooses_users_itself():
+    found = pod(podPolicy={"runAsUser": None, "fsGroup": None, "readOnlyRootFilesystem": False})
+    assert found["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    assert "readOnlyRootFilesystem" not in container(found, "asya-runtime")["securityContext"]
+
+
+def test_operators_sidecar_env_may_refer_to_a_secret_and_null_leaves_out():
+    ref = {"valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}
+    found = env(container(pod(sidecar={"image": "s:1", "env": {"A": ref, "B": None}}), "asya-sidecar"))
+    assert found["A"] == ref["valueFrom"]
+    assert "B" not in found
+
+
+@pytest.mark.parametrize(
+    ("image", "version"),
+    [("asya/sidecar:0.1.0", "0.1.0"), ("r:5000/asya/sidecar", "latest"), ("r:5000/a/s:1", "1"), ("a/s@sha256:ab", "sha256:ab")],
+)
+def test_version_of_the_sidecar_is_its_tag_or_digest(image, version):
+    from asya_operator.desired.sidecar import sidecar_version
+
+    assert sidecar_version(image) == version
+
+
+def test_label_of_the_actor_in_a_template_is_refused():
+    workload = {"template": {**spec()["workload"]["template"], "metadata": {"labels": {"asya.sh/actor": "x"}}}}
+    with pytest.raises(InvalidSpec) as caught:
+        read_spec("demo", "ocr", {}, spec(workload=workload))
+    assert "template.metadata.labels[asya.sh/actor]" in str(caught.value)
+
+
+def test_stateful_set_needs_neither_claims_nor_strategy():
+    made = desired({"workload": spec()["workload"] | {"kind": "StatefulSet"}}).workload["spec"]
+    assert "volumeClaimTemplates" not in made
+    assert "updateStrategy" not in made
+
+
+def test_template_that_breaks_no_rule_is_not_refused():
+    made = read_spec("demo", "ocr", {}, spec(**with_pod(serviceAccountName="ok", others=[{"name": "helper"}])))
+    refuse_template(made, settings(podPolicy={"serviceAccounts": {"ok": True}}))
+    refuse_template(made, settings())
+
+
+def test_runtimes_config_map_is_immutable_and_named_by_its_content():
+    from asya_operator.desired.runtime import runtime_config_map
+
+    one, other = runtime_config_map("demo", b"one"), runtime_config_map("demo", b"other")
+    assert one["immutable"] is True
+    assert one["data"] == {"asya_runtime.py": "one"}
+    assert one["metadata"]["name"] != other["metadata"]["name"]
+    assert runtime_config_map("else", b"one")["metadata"]["name"] == one["metadata"]["name"]

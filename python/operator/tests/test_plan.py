@@ -42,6 +42,7 @@ def test_nothing_there_means_everything_is_made(more):
     made = desired(more)
     todo = plan(made, {}, "u1", {})
     assert todo.workload is not None
+    assert todo.workload.kind == made.workload["kind"]
     assert todo.workload.why is Why.MISSING
     assert todo.workload.manifest["spec"]["replicas"] == made.first_replicas
     assert len(todo.scaled) == len(made.scaled)

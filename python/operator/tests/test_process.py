@@ -24,7 +24,8 @@ from asya_operator.settings import LeaseSettings, OperatorSettings, ProcessSetti
 
 WAIT = 15.0
 Json = dict[str, Any]
-QUICK = LeaseSettings(duration_seconds=1.0, renew_deadline_seconds=0.6, retry_seconds=0.1)
+STEADY = LeaseSettings(duration_seconds=120.0, renew_deadline_seconds=90.0, retry_seconds=0.2)
+QUICK = LeaseSettings(duration_seconds=4.0, renew_deadline_seconds=2.0, retry_seconds=0.1)
 
 
 async def until(holds: Callable[[], Any], what: str = "") -> None:
@@ -48,7 +49,7 @@ def process_settings(api: FakeApi, tmp_path: Path) -> ProcessSettings:
     )
 
 
-def chosen(lease: LeaseSettings = QUICK, **more: Any) -> OperatorSettings:
+def chosen(lease: LeaseSettings = STEADY, **more: Any) -> OperatorSettings:
     import dataclasses
 
     return dataclasses.replace(settings(**({"metrics": {"port": 0}} | more)), lease=lease)
@@ -121,7 +122,7 @@ def test_second_process_takes_over_at_once_after_a_clean_end(with_api, tmp_path)
 
 def test_leader_that_cannot_renew_ends_and_another_leads(with_api, tmp_path):
     async def body(api: FakeApi) -> None:
-        async with running(api, tmp_path) as (first, task):
+        async with running(api, tmp_path, given=chosen(QUICK)) as (first, task):
             await first.working.wait()
 
             async def refuse_updates(call: Call) -> None:
@@ -131,7 +132,7 @@ def test_leader_that_cannot_renew_ends_and_another_leads(with_api, tmp_path):
             api.hook = refuse_updates
             with pytest.raises(LostLeadership):
                 await asyncio.wait_for(asyncio.shield(task), WAIT)
-            async with running(api, tmp_path, identity="two") as (second, _):
+            async with running(api, tmp_path, identity="two", given=chosen(QUICK)) as (second, _):
                 await asyncio.wait_for(second.working.wait(), WAIT)
                 assert api.get("leases", "asya-system", "asya-operator")["spec"]["leaseTransitions"] == 1
 

@@ -70,6 +70,7 @@ def test_defaults_are_the_charts():
         ("sidecar.image", "", "sidecar.image is empty"),
         ("scaling.keda", False, "scaling.keda is 'False'; expected auto or required or disabled"),
         ("reconcile.resync", "soon", "expected a duration"),
+        ("reconcile.resync", 0, "expected a duration"),
         ("limits.maxFrame", "64Gi", "expected a size"),
         ("leaderElection.renewDeadline", 20, "retryPeriod < renewDeadline < leaseDuration"),
         ("watch.scope", "namespace", "watch.namespaces is empty"),
