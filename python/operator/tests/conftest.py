@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from python.operator.tests.fake_api import Controllers, FakeApi
 
-WAIT = 30
+WAIT = 100
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from python.operator.tests.twins import settings, spec
 
@@ -386,17 +387,20 @@ specs = st.builds(
 )
 
 
+@hypothesis_settings(max_examples=40, deadline=None)
 @given(specs)
 def test_every_pod_is_restricted(more):
     assert restricted(pod(more)) == []
 
 
+@hypothesis_settings(max_examples=40, deadline=None)
 @given(specs)
 def test_desired_is_deterministic_and_plain_json(more):
     one, other = desired(more), desired(json.loads(json.dumps(more)))
     assert json.dumps([one.workload, one.scaled]) == json.dumps([other.workload, other.scaled])
 
 
+@hypothesis_settings(max_examples=40, deadline=None)
 @given(specs)
 def test_desired_does_not_share_parts_with_the_spec(more):
     before = json.dumps(more, sort_keys=True)

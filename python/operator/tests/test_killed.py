@@ -94,23 +94,41 @@ async def _settle(one: Bench) -> None:
     raise AssertionError("does not settle")
 
 
-async def _tell(api: FakeApi, kube: Kube, story: tuple[Story, ...], hook: Any) -> tuple[str, dict[str, Any], int]:
-    """Play all chapters in peace but the last, which is disturbed by `hook` in a first process and finished by a second."""
-    api.reset()
-    queues, clock = MemoryQueues(), FakeClock()
-    for chapter in story[:-1]:
-        chapter(api)
-        await _live(api, kube, queues, clock)
-    story[-1](api)
-    before = len(api.calls)
-    try:
-        await _live(api, kube, queues, clock, hook)
-    except AsyaError:
-        pass
-    used = len(api.calls) - before
-    clock.advance(30)
-    await _live(api, kube, queues, clock)
-    return json.dumps(_essence(api), sort_keys=True), {name: str(depth) for name, depth in queues.held.items()}, used
+class Stage:
+    """A story up to its last chapter, played in peace; the last may then be played again and again from there."""
+
+    def __init__(self, api: FakeApi, kube: Kube, last: Story) -> None:
+        self.api, self.kube, self.last = api, kube, last
+        self.queues = MemoryQueues()
+        self.objects = copy.deepcopy(dict(api.objects))
+
+    @classmethod
+    async def of(cls, api: FakeApi, kube: Kube, story: tuple[Story, ...]) -> "Stage":
+        api.reset()
+        queues = MemoryQueues()
+        for chapter in story[:-1]:
+            chapter(api)
+            await _live(api, kube, queues, FakeClock())
+        made = cls(api, kube, story[-1])
+        made.queues = queues
+        return made
+
+    async def play(self, hook: Any) -> tuple[str, dict[str, Any], int]:
+        """The last chapter, disturbed by `hook` in a first process and finished by a second: what is there then, and calls of the first."""
+        self.api.reset()
+        self.api.objects.update(copy.deepcopy(self.objects))
+        queues, clock = MemoryQueues(), FakeClock(monotonic=2_000.0)
+        queues.held, queues.types = dict(self.queues.held), dict(self.queues.types)
+        self.last(self.api)
+        before = len(self.api.calls)
+        try:
+            await _live(self.api, self.kube, queues, clock, hook)
+        except AsyaError:
+            pass
+        used = len(self.api.calls) - before
+        clock.advance(30)
+        await _live(self.api, self.kube, queues, clock)
+        return json.dumps(_essence(self.api), sort_keys=True), {name: str(depth) for name, depth in queues.held.items()}, used
 
 
 def _run(tmp_path: Path, body: Callable[[FakeApi, Kube], Awaitable[None]]) -> None:
@@ -160,10 +178,10 @@ def _fails_at(number: int, status: int) -> Any:
 @pytest.mark.parametrize("name", ["create", "update", "delete"])
 def test_killed_at_each_call_the_next_process_ends_where_one_ends_in_peace(tmp_path, name, after):
     async def body(api: FakeApi, kube: Kube) -> None:
-        story = STORIES[name]
-        wanted, wanted_queues, _ = await _tell(api, kube, story, None)
+        stage = await Stage.of(api, kube, STORIES[name])
+        wanted, wanted_queues, _ = await stage.play(None)
         for number in range(1, MOST_CALLS):
-            essence, queues, used = await _tell(api, kube, story, _dies_at(number, after=after))
+            essence, queues, used = await stage.play(_dies_at(number, after=after))
             assert essence == wanted, f"call {number}"
             assert queues == wanted_queues, f"call {number}"
             if used < number:
@@ -176,10 +194,10 @@ def test_killed_at_each_call_the_next_process_ends_where_one_ends_in_peace(tmp_p
 @pytest.mark.parametrize(("status", "name"), [(409, "update"), (500, "delete"), (500, "switch off")])
 def test_each_call_may_fail_once(tmp_path, status, name):
     async def body(api: FakeApi, kube: Kube) -> None:
-        story = STORIES[name]
-        wanted, wanted_queues, _ = await _tell(api, kube, story, None)
+        stage = await Stage.of(api, kube, STORIES[name])
+        wanted, wanted_queues, _ = await stage.play(None)
         for number in range(1, MOST_CALLS):
-            essence, queues, used = await _tell(api, kube, story, _fails_at(number, status))
+            essence, queues, used = await stage.play(_fails_at(number, status))
             assert essence == wanted, f"call {number}"
             assert queues == wanted_queues, f"call {number}"
             if used < number:

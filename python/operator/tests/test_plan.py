@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from python.operator.tests.test_desired import desired, specs
 
 from asya_operator.compare import differences, quantity
@@ -30,6 +31,7 @@ def live(made: Any, *, replicas: int = 0, ours: bool = True) -> dict[str, Child]
     return {each["kind"]: cut_child(each, each["kind"]) for each in held}
 
 
+@hypothesis_settings(max_examples=40, deadline=None)
 @given(specs)
 def test_plan_of_what_was_applied_is_empty(more):
     made = desired(more)
@@ -37,6 +39,7 @@ def test_plan_of_what_was_applied_is_empty(more):
     assert plan(made, live(made, replicas=replicas), "u1", {}).is_empty
 
 
+@hypothesis_settings(max_examples=40, deadline=None)
 @given(specs)
 def test_nothing_there_means_everything_is_made(more):
     made = desired(more)

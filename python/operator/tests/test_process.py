@@ -22,7 +22,7 @@ from asya_operator.app import LostLeadership, Operator
 from asya_operator.conditions import Depth
 from asya_operator.settings import LeaseSettings, OperatorSettings, ProcessSettings
 
-WAIT = 15.0
+WAIT = 30.0
 Json = dict[str, Any]
 STEADY = LeaseSettings(duration_seconds=120.0, renew_deadline_seconds=90.0, retry_seconds=0.2)
 QUICK = LeaseSettings(duration_seconds=4.0, renew_deadline_seconds=2.0, retry_seconds=0.1)
