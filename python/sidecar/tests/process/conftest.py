@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import json
 import os
 import queue
@@ -22,6 +23,7 @@ from typing import Any, Protocol
 import pytest
 
 from asya_core.transports.base import (
+    Closed,
     Connected,
     Delivered,
     Link,
@@ -262,7 +264,7 @@ class Mesh:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self._inboxes: dict[str, queue.Queue[Delivered]] = {}
-        self._transports: list[Transport] = []
+        self._transports: list[tuple[Transport, asyncio.Event]] = []
         self._outcomes: queue.Queue[Published] = queue.Queue()
         self._tokens = 0
         self.declared: set[str] = set()
@@ -324,17 +326,19 @@ class Mesh:
         return inbox
 
     def _open(self, sink: Callable[[TransportEvent], None]) -> Transport:
-        connected = threading.Event()
+        connected, closed = threading.Event(), asyncio.Event()
         transport = self.broker.transport()
 
         def watched(event: TransportEvent) -> None:
             if isinstance(event, Connected) and event.link is Link.PUBLISH:
                 connected.set()
+            elif isinstance(event, Closed):
+                closed.set()
             sink(event)
 
         self._loop.call_soon_threadsafe(transport.open, watched)
         assert connected.wait(WAIT)
-        self._transports.append(transport)
+        self._transports.append((transport, closed))
         return transport
 
     def close(self) -> None:
@@ -344,9 +348,11 @@ class Mesh:
             process.end()
 
         async def close() -> None:
-            for transport in self._transports:
+            for transport, closed in self._transports:
                 transport.close()
-            await asyncio.sleep(0.05)  # lets the last acks leave; nothing is asserted after it
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(closed.wait(), WAIT / 4)
+            await asyncio.sleep(0.05)  # lets sockets close; nothing is asserted after it
 
         asyncio.run_coroutine_threadsafe(close(), self._loop).result(WAIT)
         self._loop.call_soon_threadsafe(self._loop.stop)
