@@ -1,10 +1,11 @@
 """The reference pages say what the code says."""
 
+import re
 from pathlib import Path
 
 import pytest
 
-from asya_core.ops.settings import markdown_table
+from asya_core.ops.settings import markdown_table, settings_table
 from asya_crew.record import Kind
 from asya_crew.settings import CrewSettings
 
@@ -41,3 +42,11 @@ def test_the_page_has_the_codes_of_errors() -> None:
     }
     assert len(codes) == 8
     assert all(f"`{code}`" in STORAGE for code in codes)
+
+
+def test_the_chart_sets_only_settings_that_there_are() -> None:
+    templates = (Path(__file__).parents[3] / "charts/asya-crew").rglob("*.tpl")
+    named = {name for each in templates for name in re.findall(r"ASYA_CREW_[A-Z0-9_]+", each.read_text(encoding="utf-8"))}
+
+    assert "ASYA_CREW_STORAGE_URL" in named
+    assert named <= {row.name for row in settings_table(CrewSettings)}
