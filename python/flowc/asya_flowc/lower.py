@@ -97,8 +97,6 @@ class _Lowering:
                 return []
             case ast.AnnAssign(target=target, value=value):
                 assert value is not None
-                if isinstance(target, ast.Name) and target.id == self.scope.param:
-                    return self.bind_payload(node, value)
                 return [Mutate(span=span, code=f"{self.text(target)} = {self.text(value)}")]
             case _:
                 return [Mutate(span=span, code=self.text(node))]

@@ -3,6 +3,7 @@
 # ruff: noqa: E501 (a flow is a line)
 
 import itertools
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -290,3 +291,52 @@ def test_long_join_of_one_arm_alone_stands_in_that_arm() -> None:
     rest = "    p = h(p)\n" * 12
     done = agree(f"def flow(p):\n    if p['x']:\n        p = a(p)\n        return p\n{rest}    return p\n", {"x": 0}, {"x": 1})
     assert done.program.joins == ()
+
+
+@pytest.mark.parametrize(
+    ("body", "warned"),
+    [
+        ("    p = h(p)\n    return p\n", []),
+        ("    p = h(p)\n", [("W312", 2)]),
+        ("    p = h(p)\n    return p\n    p['a'] = 1\n    p['b'] = 1\n", [("W420", 4)]),
+        ("    p = h(p)\n    return p\n    return p\n", [("W420", 4)]),
+        ("    if p['a']:\n        return p\n    else:\n        p = h(p)\n        return p\n", []),
+        ("    if p['a']:\n        return p\n    else:\n        p = h(p)\n", [("W312", 2)]),
+        ("    p = h(p)\n    while True:\n        p['n'] += 1\n        if p['n'] > 3:\n            break\n    return p\n", []),
+        ("    p = h(p)\n    while True:\n        p['n'] += 1\n        if p['n'] > 3:\n            return p\n    p['z'] = 1\n    return p\n", [("W420", 7)]),
+        ("    p = h(p)\n    while True:\n        for x in p['xs']:\n            break\n        else:\n            break\n    return p\n", []),
+        ("    p = h(p)\n    while True:\n        for x in p['xs']:\n            break\n        if p['n']:\n            return p\n    p['z'] = 1\n", [("W420", 8)]),
+        ("    for x in p['xs']:\n        p = h(p)\n        continue\n        p['a'] = 1\n    return p\n", [("W420", 5)]),
+        ("    for x in p['xs']:\n        p = h(p)\n    else:\n        return p\n    p['a'] = 1\n    return p\n", [("W420", 6)]),
+        ("    while p['n']:\n        p = h(p)\n        return p\n    p['a'] = 1\n    return p\n", []),
+        ("    while 0:\n        p = h(p)\n    p['a'] = 1\n    return p\n", []),
+    ],
+)  # fmt: skip
+def test_2_32_37_end_without_return_and_unreachable_code_are_warned_of_where_they_are(body: str, warned: list[tuple[str, int]]) -> None:
+    found = compiled("from m import h\ndef flow(p):\n" + body).warnings
+    assert [(one.code, one.span.line - 1) for one in found if one.code in ("W312", "W420")] == warned
+
+
+def test_27_annotations_of_keys_are_left_out() -> None:
+    done = compiled("from m import h\ndef flow(p):\n    p['e']: Strange = 3\n    p: Strange = {**p, 'f': 1}\n    p = h(p)\n    return p\n")
+    assert [one.code for one in done.program.routers[1].body] == ["p['e'] = 3", "p = {**p, 'f': 1}"]
+
+
+def test_67_what_is_used_is_carried_and_nothing_else() -> None:
+    text = (
+        "import math as m\nimport os.path\nimport json\nfrom textwrap import dedent, indent as ind\nONE = 1\nTWO = ONE + 1\nTHREE = TWO + 1\nLOCAL = 4\np = 5\n"
+        "def flow(p):\n    LOCAL = 0\n    p['a'] = m.floor(TWO) + LOCAL + len(os.path.sep) + len(ind('x', ' '))\n    p = h(p)\n    return p\n"
+    )
+    carried = compiled(text).program.flow.carried
+    assert carried == ("import math as m", "import os.path", "from textwrap import indent as ind", "ONE = 1", "TWO = ONE + 1")
+
+
+def test_95_skipped_end_router_is_drawn_once_for_each_way_out() -> None:
+    text = "def flow(p):\n    if p['a']:\n        p = h(p)\n        return p\n    p['b'] = 1\n    return p\n"
+    done = compiled(text, Options(end_router="skip"))
+    edges = [(one["from"], one["to"], one["label"]) for one in json.loads(done.artifacts["flow.json"])["edges"]]
+    assert [one for one in edges if "end_flow" in one[:2]] == [("h", "end_flow", "next"), ("router_flow_line_5_seq", "end_flow", "next")]
+    assert len(edges) == len(set(edges)) == 5
+    shared = "def flow(p):\n    if p['a']:\n        p = g(p)\n    p = h(p)\n    return p\n"
+    found = json.loads(compiled(shared, Options(end_router="skip")).artifacts["flow.json"])["edges"]
+    assert [(one["from"], one["to"]) for one in found].count(("h", "end_flow")) == 1
