@@ -89,16 +89,16 @@ def _image(ctx: click.Context, parameter: click.Parameter, text: str | None) -> 
 @flow.command(context_settings=_HELP)
 @click.argument("file", metavar="FILE")
 @click.option("--output-dir", "-o", metavar="DIR", required=True, help="Where routers.py, flow.dot, flow.json and values/ are written.")
-@click.option("--plot", is_flag=True, help="Also draw flow.png (needs Graphviz).")
+@click.option("--plot", is_flag=True, help="Generate flow.png beside flow.dot (needs Graphviz).")
 @click.option(
     "--plot-width",
     type=click.IntRange(min=1),
     default=50,
     show_default=True,
     metavar="WIDTH",
-    help="Maximum width of node labels, in characters.",
+    help="Maximum width for node labels, in characters.",
 )
-@click.option("--overwrite", is_flag=True, help="Overwrite the files of an existing output folder.")
+@click.option("--overwrite", is_flag=True, help="Overwrite the compiler's files in an existing output directory.")
 @click.option("--image", metavar="REPO:TAG", callback=_image, help="Image that holds routers.py; without it the values hold the code.")
 @click.option("--transport", type=click.Choice(["rabbitmq", "sqs"]), help="Written into the values; without it the chart's default.")
 @click.option(
