@@ -168,9 +168,10 @@ class Transport(Protocol):
     def subscribe(self, queue: str, prefetch: int) -> None:
         """Consume `queue`: at least once, no order, at most `prefetch` unsettled, each kept alive until settled.
 
-        `prefetch` limits what is taken from the broker, not only what is handed over: the rest is there for others. Called again with the
-        same queue it changes that, and no delivery is lost or settled by it; a lowered one takes nothing more until fewer are unsettled. What
-        was on its way by then is handed over when there is room. One queue per transport. A queue that is missing is tried again by the transport (1 → 30 s) until `unsubscribe`.
+        `prefetch` limits what is taken from the broker, not only what is handed over: the rest is there for others. Called again with
+        the same queue it changes that, and no delivery is lost or settled by it; a lowered one takes nothing more until fewer are
+        unsettled. What was on its way by then is handed over when there is room. One queue per transport. A queue that is missing is tried
+        again by the transport (1 → 30 s) until `unsubscribe`.
         """
         ...
 
