@@ -66,3 +66,18 @@ def test_48_long_flow_name_is_shortened() -> None:
     done = compiled(f"def {'f' * 200}(p):\n    p = h(p)\n    return p\n")
     assert all(len(one.actor) <= 53 for one in done.routers)
     assert len({one.actor for one in done.routers}) == 2
+
+
+@pytest.mark.parametrize(
+    ("constant", "statements", "warned"),
+    [
+        ("[1]", "p['l'] = EMPTY\n    p['l'].append(2)", True),
+        ("{}", "p['l'] = [EMPTY]\n    p['l'][0]['k'] = 1", True),
+        ("[1]", "p['l'] = EMPTY", False),
+        ("[1]", "p['l'] = list(EMPTY)\n    p['l'].append(2)", False),
+        ("(1,)", "p['l'] = EMPTY\n    p['l'] += (2,)", False),
+    ],
+)
+def test_68_container_of_the_module_changed_in_place_is_warned_of(constant: str, statements: str, warned: bool) -> None:
+    text = f"EMPTY = {constant}\ndef flow(p):\n    {statements}\n    p = h(p)\n    return p\n"
+    assert ("W311" in {one.code for one in compiled(text).warnings}) is warned

@@ -9,7 +9,7 @@ __all__ = ["check_sharing"]
 
 
 def check_sharing(context: Context) -> None:
-    """Warn at each assignment of a payload place or loop variable to a key, if anything below one of the two is changed in place."""
+    """Warn where a payload place, a loop variable or a container of the module gets a key, and anything below one of both is changed in place."""
     scope = context.scope
     shared: list[tuple[ast.Assign, set[str | None]]] = []
     changed: set[str | None] = set()
@@ -18,11 +18,7 @@ def check_sharing(context: Context) -> None:
             case ast.Assign(targets=targets, value=value):
                 for target in targets:
                     changed |= _changed_below(context, target, least=2)
-                sources = [
-                    one
-                    for one in _held(value)
-                    if is_payload_place(scope, one) or (isinstance(one, ast.Name) and one.id in scope.loop_names)
-                ]
+                sources = [one for one in _held(value) if is_payload_place(scope, one) or _is_shared_name(context, one)]
                 if sources:
                     places = [*targets, *sources]
                     shared.append((node, {key[0] for one in places if (key := place_root_key(scope, one)) is not None}))
@@ -40,6 +36,14 @@ def check_sharing(context: Context) -> None:
             context.report.add(
                 "W311", statement, f"'{context.quote(statement)}' makes two names for one value, and the flow changes one of them in place"
             )
+
+
+def _is_shared_name(context: Context, node: ast.expr) -> bool:
+    """Whether `node` names a value that lives beside the payload: a loop variable, or a list, dict or set of the module."""
+    if not isinstance(node, ast.Name):
+        return False
+    constant = context.scope.module.constants.get(node.id)
+    return node.id in context.scope.loop_names or (constant is not None and isinstance(constant.value, ast.List | ast.Dict | ast.Set))
 
 
 def _held(value: ast.expr) -> list[ast.expr]:
