@@ -57,7 +57,7 @@ class Principal:
         """
         if not self.may(Role.CALL) or (self.tools is not None and tool not in self.tools):
             return False
-        return allow is None or self.name in allow or any(f"asya:{role.value}" in allow for role in self.roles)
+        return allow is None or self.name in allow or any(f"asya:{role.value}" in allow and self.may(role) for role in Role)
 
     def may_see(self, owner: str) -> bool:
         """Whether it may see an envelope of `owner`."""

@@ -33,6 +33,7 @@ from asya_gateway.publisher import Publisher
 from asya_gateway.reload import Tools
 from asya_gateway.service import Measures, Service
 from asya_gateway.settings import GatewaySettings
+from asya_gateway.status import Status
 from asya_gateway.store.base import Store
 from asya_gateway.store.sqlite import SqliteStore
 from asya_gateway.streams import Streams
@@ -75,13 +76,18 @@ class Gateway:
         store = make_store(settings)
         await store.open()
         streams = Streams()
+
+        def ended(status: Status, ids: list[str]) -> None:
+            metrics.ended.add(status.value, by=len(ids))
+            streams.notify(ids)
+
         publisher = Publisher(
             make_transport(settings),
             namespace=settings.namespace,
             store=store,
             clock=clock,
             log=self._log,
-            changed=streams.notify,
+            changed=lambda ids: ended(Status.FAILED, ids),
             published=lambda outcome: metrics.publishes.add(outcome),
         )
         service = Service(
@@ -91,7 +97,7 @@ class Gateway:
             store,
             clock=clock,
             log=self._log,
-            changed=streams.notify,
+            changed=lambda ids: ended(Status.EXPIRED, ids),
             retention_seconds=settings.retention_seconds,
             retention_failed_seconds=settings.retention_failed_seconds,
         )

@@ -109,6 +109,10 @@ class StreamSlots:
         self._held: dict[str, int] = {}
         self.total = 0
 
+    def has_room(self, name: str) -> bool:
+        """Whether one more would be taken for this principal."""
+        return self._held.get(name, 0) < self._limits.streams_per_principal and self.total < self._limits.streams
+
     @contextmanager
     def held(self, name: str) -> Iterator[None]:
         """One more for this principal while inside. Raises HttpRefusal ``too_many_streams``, ``streams_full``."""

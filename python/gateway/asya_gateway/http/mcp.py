@@ -146,31 +146,32 @@ class Mcp:
         is_task = tool.mode != "wait" and declares_tasks(ctx)
         if tool.mode == "task" and not is_task:
             raise self._tasks.required()
-        row, tool, _ = await self._service.call(principal, name, arguments, headers=_tracing(ctx))
         if is_task:
+            row, _, _ = await self._service.call(principal, name, arguments, headers=_tracing(ctx))
             return self._tasks.created(row)
-        cancels = tool.cancel_on_close and ctx.protocol_version in MODERN_PROTOCOL_VERSIONS
-        return await self._held(ctx, principal, row, seconds=tool.wait_seconds, cancels=cancels)
+        with self._slots.held(principal.name):  # before there is an envelope: a refusal must leave none behind
+            row, tool, _ = await self._service.call(principal, name, arguments, headers=_tracing(ctx))
+            cancels = tool.cancel_on_close and ctx.protocol_version in MODERN_PROTOCOL_VERSIONS
+            return await self._held(ctx, principal, row, seconds=tool.wait_seconds, cancels=cancels)
 
     async def _held(self, ctx: _Context, principal: Principal, row: Row, *, seconds: float, cancels: bool) -> types.CallToolResult:
         """Wait with progress, at most `seconds`; a client that closes its stream cancels the envelope if `cancels`."""
         report = _Reporter(ctx.session.report_progress)
         try:
-            with self._slots.held(principal.name):
-                await report.accepted(row["id"])
-                try:
-                    async with asyncio.timeout(seconds):
-                        async for newer, events in self._service.follow(principal, row["id"], after=0):
-                            row = newer
-                            if Status(row["status"]) not in FINAL:
-                                await report.moved(row, events)
-                except TimeoutError:
-                    pass
-                tool = self._service.tools_state.registry.tools.get(row["tool"] or "")
-                if Status(row["status"]) in FINAL:
-                    await report.ended(row)
-                    return results.final(row, tool)
-                return results.still_running(row, tool, poll_tools=self._poll_tools)
+            await report.accepted(row["id"])
+            try:
+                async with asyncio.timeout(seconds):
+                    async for newer, events in self._service.follow(principal, row["id"], after=0):
+                        row = newer
+                        if Status(row["status"]) not in FINAL:
+                            await report.moved(row, events)
+            except TimeoutError:
+                pass
+            tool = self._service.tools_state.registry.tools.get(row["tool"] or "")
+            if Status(row["status"]) in FINAL:
+                await report.ended(row)
+                return results.final(row, tool)
+            return results.still_running(row, tool, poll_tools=self._poll_tools)
         except asyncio.CancelledError:
             if cancels:
                 with anyio.CancelScope(shield=True):
@@ -190,7 +191,8 @@ class Mcp:
             tool = self._service.tools_state.registry.tools.get(row["tool"] or "")
             is_final = Status(row["status"]) in FINAL
             return results.final(row, tool) if is_final else results.still_running(row, None, poll_tools=True)
-        return await self._held(ctx, principal, row, seconds=float(wait), cancels=False)
+        with self._slots.held(principal.name):
+            return await self._held(ctx, principal, row, seconds=float(wait), cancels=False)
 
     async def _cancel(self, principal: Principal, arguments: Any) -> types.CallToolResult:
         envelope_id = arguments.get("id")

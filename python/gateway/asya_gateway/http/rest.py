@@ -99,7 +99,7 @@ class Rest:
             idempotency_key=key,
             headers=tracing_of(request),
         )
-        if wait and Status(row["status"]) not in FINAL:
+        if wait and Status(row["status"]) not in FINAL and self._slots.has_room(principal.name):
             row = await self._wait(principal, row, wait)
         headers = {"Location": f"/envelopes/{row['id']}"}
         return json_response(view(row), 200 if Status(row["status"]) in FINAL else 202, headers)

@@ -5,9 +5,11 @@ Called by `rest`. Events are read from the store, so a slow reader costs no memo
 
 import time
 from collections.abc import AsyncIterator, Callable
-from typing import Any, Final
+from contextlib import ExitStack
+from typing import Final
 
 from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from asya_core.wire.errors import AsyaError
 from asya_gateway.access import Principal
@@ -26,17 +28,27 @@ _COLLAPSE: Final = 256
 _KINDS: Final = ("status", "progress", "final")
 
 
+class _HeldResponse(StreamingResponse):
+    """A stream that gives its slot back however it ends, also if its client left before the first byte."""
+
+    slot: ExitStack
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self.slot:
+            await super().__call__(scope, receive, send)
+
+
 def stream_response(
-    service: Service, principal: Principal, envelope_id: str, after: int, *, slot: Any, wall: Callable[[], float] = time.time
+    service: Service, principal: Principal, envelope_id: str, after: int, *, slot: ExitStack, wall: Callable[[], float] = time.time
 ) -> StreamingResponse:
-    """The stream from event `after` + 1 on; `slot` is a context that is held while it is open."""
-    body = _stream(service, principal, envelope_id, after, slot, wall)
-    return StreamingResponse(body, media_type="text/event-stream", headers=SSE_HEADERS)
+    """The stream from event `after` + 1 on; `slot` is closed when it ends."""
+    body = _stream(service, principal, envelope_id, after, wall)
+    response = _HeldResponse(body, media_type="text/event-stream", headers=SSE_HEADERS)
+    response.slot = slot
+    return response
 
 
-async def _stream(
-    service: Service, principal: Principal, envelope_id: str, after: int, slot: Any, wall: Callable[[], float]
-) -> AsyncIterator[bytes]:
+async def _stream(service: Service, principal: Principal, envelope_id: str, after: int, wall: Callable[[], float]) -> AsyncIterator[bytes]:
     try:
         yield f"retry: {_RETRY_MS}\n\n".encode()
         async for row, events in service.follow(principal, envelope_id, after):
@@ -52,8 +64,6 @@ async def _stream(
                     return
     except AsyaError:
         return  # the client comes back and is told then
-    finally:
-        slot.__exit__(None, None, None)
 
 
 def frame(event: Row, final_row: Row | None) -> bytes:

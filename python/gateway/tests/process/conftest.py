@@ -18,7 +18,8 @@ import pytest
 from asya_core.transports.base import QueueSpec
 from asya_core.transports.embedded import EmbeddedAdmin
 
-WAIT = 15.0
+WAIT = 60.0
+"""Seconds; a process of ours begins in two, and in forty on a machine that has twelve times its load."""
 NAMESPACE = "test"
 TOOLS = """
 flows:

@@ -118,7 +118,7 @@ def test_mcp_sees_with_the_same_eyes(guarded: Gateway) -> None:
         import httpx2
 
         async with (
-            asyncio.timeout(15),
+            asyncio.timeout(60),
             httpx2.AsyncClient(headers={"Authorization": f"Bearer {TOKENS['anna']}"}) as http,
             Client(streamable_http_client(f"{guarded.public}/mcp", http_client=http)) as client,
         ):

@@ -11,7 +11,7 @@ from mcp.shared.exceptions import MCPError
 
 Gateway = Any
 MODES = ("auto", "legacy")
-WAIT = 15.0
+WAIT = 60.0
 
 
 def run(gateway: Gateway, mode: str, work: Callable[[Any], Awaitable[Any]]) -> Any:

@@ -64,9 +64,9 @@ def test_stream_on_one_replica_hears_reports_to_the_other(shared: Shared) -> Non
     listening = threading.Thread(target=listen)
     listening.start()
     shared.second.progress({"id": envelope_id, "state": "done", "hop": 0})
-    assert heard.wait(10)
+    assert heard.wait(60)
     shared.second.final(envelope_id, result=1)
-    listening.join(10)
+    listening.join(60)
     assert [line for line in lines if line.startswith("id:")] == ["id: 1", "id: 2", "id: 3"]
 
 

@@ -143,7 +143,7 @@ def test_prefer_wait_holds_the_answer_until_the_end(gateway: Gateway) -> None:
     while found is None:
         found = mine()
     gateway.final(found, result="done")
-    caller.join(15)
+    caller.join(60)
     assert answers[0].status_code == 200
     assert answers[0].json()["result"] == "done"
 
