@@ -18,12 +18,12 @@ debian13_folder() {
     printf '%s' "$cache/rabbitmq4-$DEBIAN13_SUITE-$key"
 }
 
-debian13_erlang() { printf '%s' "$(debian13_folder)/root/usr/lib/erlang"; }
+debian13_erlang() { printf '%s' "$(debian13_folder)/tree/usr/lib/erlang"; }
 
 # The folder of the server's scripts, empty if it is not unpacked.
 debian13_home() {
     [[ -e $(debian13_folder)/complete ]] || return 0
-    ls -d "$(debian13_folder)"/root/usr/lib/rabbitmq/lib/rabbitmq_server-4.*/sbin
+    ls -d "$(debian13_folder)"/tree/usr/lib/rabbitmq/lib/rabbitmq_server-4.*/sbin
 }
 
 # The address of the Debian archive among this machine's apt sources: "URIs:" of the new format, else a "deb" line of the old one.
@@ -56,7 +56,7 @@ debian13_unpack() {
     target=$(debian13_folder)
     say "$node: unpacking RabbitMQ 4 and Erlang of Debian $DEBIAN13_SUITE into $target"
     rm -rf "$target"
-    mkdir -p "$target"/{lists/partial,archives/partial,empty,root}
+    mkdir -p "$target"/{lists/partial,archives/partial,empty,tree}
     : >"$target/status"
     printf 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s %s main\n' "$archive" "$DEBIAN13_SUITE" >"$target/sources.list"
     if ! debian13_fetch "$target" >"$log" 2>&1; then
@@ -64,8 +64,8 @@ debian13_unpack() {
         fail "apt-get could not fetch RabbitMQ 4 of Debian $DEBIAN13_SUITE; all it said is in $log"
     fi
     local package
-    for package in "$target"/archives/*.deb; do dpkg-deb -x "$package" "$target/root"; done
-    debian13_wrap "$target/root"
+    for package in "$target"/archives/*.deb; do dpkg-deb -x "$package" "$target/tree"; done
+    debian13_wrap "$target/tree"
     rm -rf "$target"/{archives,lists,empty,status,sources.list}
     "$(debian13_erlang)/bin/erl" -noshell -eval '{ok, _} = application:ensure_all_started([crypto, ssl, mnesia]), halt(0).' >>"$log" 2>&1 || {
         tail -20 "$log" >&2
