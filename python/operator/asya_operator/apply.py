@@ -121,8 +121,8 @@ class Children:
         self._world.children[action.kind].put(child)
         left = frozenset(differences(comparable(manifest), unpacked(child.body)))
         memory.accepted[action.kind] = (manifest["metadata"]["annotations"][DESIRED], left)
-        if action.why is Why.MISSING:
-            memory.made = self._clock.monotonic()
+        memory.made = self._clock.monotonic()
+        memory.awaited[action.kind] = child.generation
         self._tell(action, observed)
         if action.why is Why.DRIFTED:
             self._events.tell(actor, "Drift", f"{action.kind} {actor.name} was edited ({', '.join(action.paths[:3])}); restored")

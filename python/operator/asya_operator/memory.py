@@ -18,7 +18,8 @@ class Memory:
         queue: what came of it.
         depth: as last read.
         accepted: by kind, the hash applied last and the paths that differed right after it.
-        made: monotonic seconds of the last creation of a child.
+        made: monotonic seconds of the last creation or change of a child.
+        awaited: by kind, generation of a child after our last write.
         keeps_queue: the event QueueKept was sent.
         warned: generation for which MixedTransports and CrewMissing were looked at.
     """
@@ -29,5 +30,6 @@ class Memory:
     depth: Depth | None = None
     accepted: dict[str, tuple[str, frozenset[str]]] = field(default_factory=dict)
     made: float = float("-inf")
+    awaited: dict[str, int] = field(default_factory=dict)
     keeps_queue: bool = False
     warned: int | None = None

@@ -57,8 +57,9 @@ class Actor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """Of a workload: what its controller has reported."""
+    """Of a workload: what its controller has reported. `observed`: generation that it has acted on; `is_observed`: that is the newest."""
 
+    observed: int
     is_observed: bool
     replicas: int
     updated: int
@@ -80,6 +81,7 @@ class Child:
     """A workload, ScaledObject or TriggerAuthentication.
 
     Attributes:
+        generation: of its spec.
         owner: uid of its controlling owner.
         desired: annotation of the object that we applied last; None if it is not ours.
         user_part: annotation of the user's part in it.
@@ -98,6 +100,7 @@ class Child:
     owner: str | None
     desired: str | None
     user_part: str | None
+    generation: int = 1
     is_deleted: bool = False
     replicas: int | None = None
     owns_replicas: bool = False
@@ -201,6 +204,7 @@ def cut_child(raw: Mapping[str, Any], kind: str) -> Child:
         name=meta["name"],
         uid=meta["uid"],
         resource_version=meta["resourceVersion"],
+        generation=int(meta.get("generation", 1)),
         owner=owner,
         desired=annotations.get(labels.DESIRED),
         user_part=annotations.get(labels.SPEC),
@@ -260,6 +264,7 @@ def _progress(kind: str, meta: Json, spec: Json, status: Json) -> Progress:
     if kind == "StatefulSet" and status.get("currentRevision") == status.get("updateRevision"):
         updated = max(updated, min(wanted, int(status.get("replicas", 0))))
     return Progress(
+        observed=int(status.get("observedGeneration", 0)),
         is_observed=int(status.get("observedGeneration", 0)) >= int(meta.get("generation", 1)),
         replicas=int(status.get("replicas", 0)),
         updated=updated,

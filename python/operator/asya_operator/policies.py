@@ -49,6 +49,8 @@ class Facts:
         scaled: the ScaledObject as it is.
         pods: of the actor, those being deleted included.
         has_keda: whether the cluster knows KEDA's kinds.
+        awaited: generation of the workload after our own last write; its controller has to act on that before counts mean anything. None if
+            not known.
         waits_for_turn: a new sidecar or runtime waits for other actors' restarts.
         now: seconds since 1970.
     """
@@ -65,6 +67,7 @@ class Facts:
     scaled: Child | None = None
     pods: tuple[Pod, ...] = field(default=())
     has_keda: bool = True
+    awaited: int | None = None
     waits_for_turn: bool = False
 
 
@@ -198,8 +201,13 @@ def _waking(facts: Facts) -> Verdict | None:
 
 def _rolling_out(facts: Facts) -> Verdict | None:
     progress, wanted = _progress(facts), _wanted(facts)
-    if not progress.is_observed or progress.updated < wanted or progress.replicas > max(wanted, progress.updated):
+    # Of the generations that KEDA makes by scaling none is worth a word: only those that change the template are.
+    is_pending = progress.observed < facts.awaited if facts.awaited is not None else not progress.is_observed
+    old = progress.replicas - progress.updated
+    if is_pending or (old > 0 and progress.updated < wanted):
         return Verdict(reason="RollingOut", message=f"{min(progress.updated, wanted)} of {wanted} pods run the new template")
+    if old > 0:
+        return Verdict(reason="RollingOut", message=f"{old} {_pods(old)} of the old template {'is' if old == 1 else 'are'} left")
     if progress.ready == 0:
         return Verdict(reason="RollingOut", message=f"0 of {wanted} pods are ready")
     return None

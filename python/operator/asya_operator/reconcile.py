@@ -167,6 +167,7 @@ class Reconciler:
             scaled=observed.live.get("ScaledObject"),
             pods=observed.pods,
             has_keda=self._world.has_keda,
+            awaited=memory.awaited.get(spec.workload_kind),
             waits_for_turn=waits_for_turn,
         )
         self._warn(observed, transport, memory)

@@ -31,7 +31,9 @@ def workload(replicas: int = 1, *, ready: int | None = None, updated: int | None
         user_part="p",
         replicas=replicas,
         sidecar="0.1.0",
+        generation=5,
         progress=Progress(
+            observed=5 if observed else 4,
             is_observed=observed,
             replicas=replicas,
             updated=replicas if updated is None else updated,
@@ -341,6 +343,20 @@ def test_pod_that_waits_for_its_volumes_is_looked_at_again():
 def test_workload_that_is_not_there_or_not_seen_yet_rolls_out():
     assert conditions(status(facts(workload=None)))["WorkloadReady"]["reason"] == "RollingOut"
     assert conditions(status(facts(workload=workload(1, observed=False))))["WorkloadReady"]["reason"] == "RollingOut"
+
+
+def test_scaling_is_no_rollout():
+    up = dataclasses.replace(workload(4), progress=dataclasses.replace(workload(1).progress, is_observed=False))
+    found = conditions(status(facts(workload=up, awaited=4)))["WorkloadReady"]
+    assert (found["reason"], found["message"]) == ("Available", "1 of 4 pods are ready")
+    assert conditions(status(facts(workload=up, awaited=6)))["WorkloadReady"]["reason"] == "RollingOut"
+
+
+@pytest.mark.parametrize(("extra", "message"), [(1, "1 pod of the old template is left"), (2, "2 pods of the old template are left")])
+def test_old_pods_that_are_left_are_counted(extra, message):
+    made = dataclasses.replace(workload(1), progress=dataclasses.replace(workload(1).progress, replicas=1 + extra))
+    found = conditions(status(facts(workload=made)))["WorkloadReady"]
+    assert (found["reason"], found["message"]) == ("RollingOut", message)
 
 
 def test_scaled_object_that_is_not_there_is_pending():

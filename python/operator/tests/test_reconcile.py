@@ -230,6 +230,8 @@ def test_new_workload_waits_for_its_queue_and_an_old_one_is_updated_without(with
             api.put("asyncactors", actor(timeout="10m"))
             await one.step()
             assert api.get("deployments", "demo", "ocr")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 630
+            one.clock.advance(5)
+            await one.step()
             assert ready(api) == ("False", "BrokerUnreachable")
 
     with_api(body)
