@@ -9,7 +9,7 @@ __all__ = ["check_sharing"]
 
 
 def check_sharing(context: Context) -> None:
-    """Warn where a payload place, a loop variable or a container of the module gets a key, and anything below one of both is changed in place."""
+    """Warn where a container gets a second name in the payload, and anything below one of the two is changed in place."""
     scope = context.scope
     shared: list[tuple[ast.Assign, set[str | None]]] = []
     changed: set[str | None] = set()
