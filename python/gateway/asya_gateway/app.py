@@ -14,6 +14,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
+from asya_core.objects import ObjectStore, S3Access, open_store
 from asya_core.ops.clock import SystemClock
 from asya_core.ops.logs import Log
 from asya_core.ops.settings import Listen
@@ -91,7 +92,14 @@ class Gateway:
             published=lambda outcome: metrics.publishes.add(outcome),
         )
         service = Service(
-            store=store, tools=tools, publisher=publisher, streams=streams, clock=clock, log=self._log, measures=_measures(metrics)
+            store=store,
+            tools=tools,
+            publisher=publisher,
+            streams=streams,
+            clock=clock,
+            log=self._log,
+            measures=_measures(metrics),
+            records=make_records(settings),
         )
         sweeper = Sweeper(
             store,
@@ -251,6 +259,14 @@ def make_store(settings: GatewaySettings, *, migrating: bool = False) -> Store:
 
     assert settings.postgres_url_file is not None
     return PostgresStore(settings.postgres_url_file, migrating=migrating)
+
+
+def make_records(settings: GatewaySettings) -> ObjectStore | None:
+    """Where the end actors store, if the gateway may read there."""
+    if settings.results is None:
+        return None
+    access = S3Access(region=settings.results_s3_region, endpoint=settings.results_s3_endpoint, path_style=settings.results_s3_path_style)
+    return open_store(settings.results, access)
 
 
 def make_transport(settings: GatewaySettings) -> Transport:

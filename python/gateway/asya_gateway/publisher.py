@@ -97,8 +97,7 @@ class Publisher:
         self._token += 1
         self._open[self._token] = row
         self._ids.add(row["id"])
-        actor = split_entry(json.loads(row["route"])[0])[0]
-        self._transport.publish(self._token, queue_name(self._namespace, actor), row["message"].encode())
+        self._transport.publish(self._token, queue_name(self._namespace, _actor(row)), row["message"].encode())
 
     async def run(self) -> None:
         """Publish what was left behind, mark what was published; until cancelled."""
@@ -192,7 +191,7 @@ class Publisher:
 
 
 def _actor(row: Row) -> str:
-    return split_entry(json.loads(row["route"])[0])[0]
+    return split_entry(json.loads(row["route"])[row["hop"]])[0]
 
 
 def _error(code: str, message: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 Called by the HTTP edges. A call is a row first, then an answer, then a publish.
 """
 
+import asyncio
 import hashlib
 import json
 import os
@@ -10,12 +11,14 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from asya_core.objects import ObjectStore
 from asya_core.ops.clock import Clock
 from asya_core.ops.logs import Log
 from asya_core.wire.errors import Refused, RemoteFault, Unavailable
 from asya_gateway.access import Principal, Role
 from asya_gateway.publisher import LEASE_MS, Publisher
 from asya_gateway.reload import Tools
+from asya_gateway.replay import replayed
 from asya_gateway.schema import Problem
 from asya_gateway.status import FINAL, Status
 from asya_gateway.store.base import Row, Store, Tx
@@ -29,6 +32,9 @@ __all__ = ["ArgumentsRefused", "Listing", "Measures", "Service"]
 
 _MAX_CANCELLED: Final = 1_000
 _MAX_EVENTS: Final = 500
+_MAX_RECORD_BYTES: Final = 64 * 1024 * 1024
+_REPLAY_SECONDS: Final = 3600.0
+"""Deadline of a replay whose tool is no longer there."""
 _BEAT_SECONDS: Final = 10.0
 """How often one who waits is told that the envelope still runs."""
 
@@ -97,6 +103,7 @@ class Service:
         clock: for times and ids.
         log: audit lines.
         measures: where to count.
+        records: where the end actors store, or None.
     """
 
     def __init__(
@@ -109,6 +116,7 @@ class Service:
         clock: Clock,
         log: Log,
         measures: Measures = _NOT_COUNTED,
+        records: ObjectStore | None = None,
     ) -> None:
         self._store = store
         self._tools = tools
@@ -117,6 +125,7 @@ class Service:
         self._clock = clock
         self._log = log
         self._measures = measures
+        self._records = records
 
     # ------------------------------------------------------------------------------------------------------------------ tools
 
@@ -307,6 +316,74 @@ class Service:
         self._log.info("audit", action="cancel", principal=principal.name, envelope_id=envelope_id, outcome=outcome)
         return row
 
+    # ----------------------------------------------------------------------------------------------------------------- replay
+
+    async def record(self, principal: Principal, envelope_id: str) -> bytes:
+        """The JSON that an end actor stored: last payload, traceback.
+
+        Raises Refused ``no_such_envelope``, ``forbidden``, ``no_such_record``, ``not_configured``; Unavailable.
+        """
+        row = await self.envelope(principal, envelope_id)
+        return await self._record(principal, row)
+
+    async def _record(self, principal: Principal, row: Row) -> bytes:
+        _check_operator(principal)
+        if self._records is None:
+            raise Refused("not_configured", "This gateway reads no storage", "set ASYA_GATEWAY_RESULTS_URL to the crew's storage")
+        records = self._records
+        folders = ("results", "errors") if row["status"] == Status.SUCCEEDED else ("errors", "results")
+
+        def read() -> bytes:
+            for folder in folders:
+                try:
+                    return records.get(f"{folder}/{row['id']}.json", limit_bytes=_MAX_RECORD_BYTES)
+                except Refused as refusal:
+                    if refusal.code != "no_such_object":
+                        raise
+            raise Refused("no_such_record", "No end actor has stored this envelope", "it may still run, or its record was deleted")
+
+        return await asyncio.to_thread(read)
+
+    async def replay(self, principal: Principal, envelope_id: str, *, start: str, actor: str | None, dry_run: bool) -> dict[str, Any] | Row:
+        """Send a final envelope again, as a new one that belongs to the same owner; gives its row, or with `dry_run` its JSON.
+
+        Raises Refused ``no_such_envelope``, ``forbidden``, ``not_final``, ``not_replayable``, ``no_such_record``, ``not_configured``;
+        RemoteFault ``bad_request``; Unavailable.
+        """
+        row = await self.envelope(principal, envelope_id)
+        _check_operator(principal)
+        if Status(row["status"]) not in FINAL:
+            raise Refused("not_final", f"The envelope is {row['status']}", "cancel it first, or wait for its end")
+        message = None
+        if start == "start":
+            first = await self._store.read(lambda tx: tx.one("read_message", id=envelope_id))
+            message = first["message"] if first else None
+        old = json.loads(message if message is not None else await self._record(principal, row))
+        now = int(self._clock.wall() * 1000)
+        tool = self._tools.registry.tools.get(row["tool"] or "")
+        deadline_at = now + int((tool.timeout_seconds if tool else _REPLAY_SECONDS) * 1000)
+        new_id = new_ulid(now, os.urandom(10))
+        envelope, hop = replayed(old, new_id=new_id, deadline=time_text(deadline_at), start=start, actor=actor)
+        if dry_run:
+            return {"dry_run": True, "envelope": envelope}
+        new = NewEnvelope(
+            id=new_id,
+            tool=row["tool"],
+            flow=row["flow"],
+            owner=row["owner"],
+            route=envelope["route"]["actors"],
+            message=_json(envelope),
+            now=now,
+            lease_until=now + LEASE_MS,
+            deadline_at=deadline_at,
+            replay_of=envelope_id,
+            hop=hop,
+        )
+        made, _ = await self._store.write(lambda tx: create(tx, new))
+        self._publisher.hurry(made)
+        self._log.info("audit", action="replay", principal=principal.name, envelope_id=envelope_id, new_id=new_id, outcome="accepted")
+        return made
+
     # ---------------------------------------------------------------------------------------------------------------- reports
 
     async def progress(self, reports: Sequence[Progress], cursor: int | None) -> tuple[list[str], int]:
@@ -350,6 +427,11 @@ class Service:
         assert row is not None
         oldest = 0.0 if row["oldest"] is None else max(0.0, self._clock.wall() - row["oldest"] / 1000)
         return row["waiting"], oldest
+
+
+def _check_operator(principal: Principal) -> None:
+    if not principal.may(Role.OPERATE):
+        raise Refused("forbidden", "This needs role operate", "ask who runs the gateway")
 
 
 def _no_envelope() -> Refused:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from asya_core.objects import Location, parse_location
 from asya_core.ops.settings import (
     Kind,
     Listen,
@@ -63,6 +64,17 @@ def _long_duration() -> Kind:
         return seconds
 
     return Kind(name="duration", expected="a duration such as 7d or 168h, from 1m to 3660d", parse=parse)
+
+
+def _read_location(given: str) -> Location:
+    try:
+        return parse_location(given)
+    except RemoteFault as fault:
+        raise ValueError(given) from fault
+
+
+def _location() -> Kind:
+    return Kind(name="address", expected="s3://bucket/prefix or file:///folder", parse=_read_location)
 
 
 def _names() -> Kind:
@@ -161,6 +173,21 @@ class GatewaySettings:
     )
     poll_tools: bool = setting(
         "ASYA_GATEWAY_POLL_TOOLS", _flag(), "Offer MCP clients `asya_result` and `asya_cancel` for calls that run long.", default="true"
+    )
+    results: Location | None = setting(
+        "ASYA_GATEWAY_RESULTS_URL",
+        _location(),
+        "The crew's storage, `s3://bucket/prefix` or `file:///folder`, read for records and replays; absent: neither.",
+    )
+    results_s3_region: str | None = setting("ASYA_GATEWAY_RESULTS_S3_REGION", text(), "The bucket's region; absent: boto3's own settings.")
+    results_s3_endpoint: str | None = setting(
+        "ASYA_GATEWAY_RESULTS_S3_ENDPOINT", url("http", "https"), "Address of an S3-compatible storage; absent: AWS."
+    )
+    results_s3_path_style: bool = setting(
+        "ASYA_GATEWAY_RESULTS_S3_PATH_STYLE",
+        _flag(),
+        "`true` puts the bucket into the path; most storages that are not AWS's need it.",
+        default="false",
     )
     retention_seconds: float = setting("ASYA_GATEWAY_RETENTION", _long_duration(), "How long a final envelope is kept.", default="7d")
     retention_failed_seconds: float = setting("ASYA_GATEWAY_RETENTION_FAILED", _long_duration(), "How long a failed one is.", default="30d")

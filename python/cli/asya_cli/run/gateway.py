@@ -21,6 +21,7 @@ from asya_cli.run.child import Child
 from asya_cli.run.environment import basic_environment
 from asya_cli.run.project import Project
 from asya_cli.run.tools import made_tools
+from asya_core.objects import parse_location
 from asya_core.wire.errors import Refused, RemoteFault, Unavailable
 
 __all__ = ["LocalGateway", "final_body"]
@@ -73,6 +74,8 @@ class LocalGateway:
             "ASYA_GATEWAY_INTERNAL_KEY_FILE": str(self._key),
             "ASYA_PARENT_FD": str(parent_fd),
         }
+        with suppress(RemoteFault):  # a folder whose name no address can hold: no records and replays then
+            environment["ASYA_GATEWAY_RESULTS_URL"] = str(parse_location(f"file://{self._folder.resolve()}"))
         self._child = await Child.start(
             (sys.executable, "-P", "-m", "asya_gateway"),
             environment=environment,

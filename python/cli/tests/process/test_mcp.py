@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -165,6 +166,13 @@ def test_failure_prints_the_error_and_exits_1(served: Served) -> None:
     assert lines[1].endswith("| , failed")
     assert lines[2] == "[-] ValueError in boom: Missing required_field"
     assert lines[3].startswith("    hint: ")
+
+
+def test_record_of_a_failed_call_has_the_traceback(served: Served) -> None:
+    done = served.asya("call", "boom", "--anything=x", "--output", "json")
+    with urllib.request.urlopen(f"{served.url}envelopes/{json.loads(done.stdout)['id']}/record", timeout=WAIT) as answer:
+        record = json.load(answer)
+    assert "raise ValueError" in record["error"]["traceback"]
 
 
 def test_fan_out_gives_the_list_of_results(served: Served) -> None:

@@ -62,6 +62,8 @@ class Rest:
             Route("/envelopes/{id}/events", self.list_events, methods=["GET"]),
             Route("/envelopes/{id}/stream", self.stream, methods=["GET"]),
             Route("/envelopes/{id}/cancel", self.cancel, methods=["POST"]),
+            Route("/envelopes/{id}/record", self.record, methods=["GET"]),
+            Route("/envelopes/{id}/replay", self.replay, methods=["POST"]),
             Route("/flows", self.list_flows, methods=["GET"]),
             Route("/flows/{name}", self.show_flow, methods=["GET"]),
         ]
@@ -172,6 +174,25 @@ class Rest:
         """The view afterwards; a final envelope stays what it is."""
         _query(request)
         return json_response(view(await self._service.cancel(principal_of(request.scope), _id(request))))
+
+    async def record(self, request: Request) -> Response:
+        """What an end actor stored, as it stored it; role operate."""
+        _query(request)
+        return Response(await self._service.record(principal_of(request.scope), _id(request)), media_type="application/json")
+
+    async def replay(self, request: Request) -> Response:
+        """201 and the view of a new envelope; 200 and what would be sent with ``dry_run``; role operate."""
+        _query(request)
+        asked = request.scope.get("asya.json", {})
+        if not isinstance(asked, dict) or set(asked) - {"from", "actor", "dry_run"}:
+            raise RemoteFault("bad_request", "Body is not {from?, actor?, dry_run?}", "see docs/reference/gateway.md")
+        start, actor, dry_run = asked.get("from", "failed"), asked.get("actor"), asked.get("dry_run", False)
+        if start not in ("failed", "start") or not isinstance(dry_run, bool) or not (actor is None or isinstance(actor, str)):
+            raise RemoteFault("bad_request", "from is failed or start, actor a name, dry_run true or false", "correct it")
+        made = await self._service.replay(principal_of(request.scope), _id(request), start=start, actor=actor, dry_run=dry_run)
+        if dry_run:
+            return json_response(made)
+        return json_response(view(made), 201, {"Location": f"/envelopes/{made['id']}"})
 
     # ------------------------------------------------------------------------------------------------------------------ flows
 

@@ -41,7 +41,7 @@ class NewEnvelope:
     """An accepted call, before it is a row. Times in milliseconds since 1970; JSON as text."""
 
     id: str
-    tool: str
+    tool: str | None
     flow: str | None
     owner: str
     route: Sequence[str]
@@ -52,6 +52,7 @@ class NewEnvelope:
     idempotency_key: str | None = None
     request_hash: str | None = None
     replay_of: str | None = None
+    hop: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +110,7 @@ def create(tx: Tx, new: NewEnvelope) -> tuple[Row, bool]:
         flow=new.flow,
         owner=new.owner,
         route=_json(list(new.route)),
+        hop=new.hop,
         message=new.message,
         published_at=None,
         next_publish_at=new.lease_until,
@@ -123,6 +125,8 @@ def create(tx: Tx, new: NewEnvelope) -> tuple[Row, bool]:
         assert row is not None, "an id of 80 random bits was given twice"
         return row, False
     _event(tx, new.id, 1, new.now, "status", data={"status": Status.PENDING})
+    if new.replay_of is not None:
+        tx.all("mark_replayed", id=new.replay_of, replayed_as=new.id)
     row = tx.one("find_envelope", id=new.id)
     assert row is not None
     return {**row, "message": new.message}, True
@@ -244,6 +248,7 @@ def _heard_of(tx: Tx, envelope_id: str, parent_id: str | None, route: list[str],
         flow=parent["flow"] if parent else None,
         owner=parent["owner"] if parent else SYSTEM,
         route=_json(route),
+        hop=0,
         message=None,
         published_at=now,
         next_publish_at=None,

@@ -80,6 +80,7 @@ class Gateway:
     public: str = ""
     internal: str = ""
     headers: dict[str, str] = field(default_factory=dict)
+    objects: Path = Path()
 
     def start(self) -> "Gateway":
         return self.launch().serving()

@@ -74,15 +74,17 @@ def test_each_principal_reaches_exactly_its_cells(guarded: Gateway) -> None:
                 ("GET", f"/envelopes/{owned}"),
                 ("GET", f"/envelopes/{owned}/events"),
                 ("POST", f"/envelopes/{owned}/cancel"),
+                ("GET", f"/envelopes/{owned}/record"),
+                ("POST", f"/envelopes/{owned}/replay"),
             )
         )
     # anna first, so the envelope is hers and is cancelled by her; the others are measured against the same row.
     assert seen == {
-        "anna": (200, 200, 200),
-        "bert": (404, 404, 404),
-        "reader": (200, 200, 404),
-        "operator": (200, 200, 200),
-        "limited": (404, 404, 404),
+        "anna": (200, 200, 200, 403, 403),
+        "bert": (404, 404, 404, 404, 404),
+        "reader": (200, 200, 404, 403, 403),
+        "operator": (200, 200, 200, 501, 501),
+        "limited": (404, 404, 404, 404, 404),
     }
     foreign, missing = (ask(guarded, "bert", "GET", f"/envelopes/{each}") for each in (owned, absent))
     assert foreign.content == missing.content

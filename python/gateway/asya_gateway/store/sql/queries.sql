@@ -9,10 +9,16 @@
 INSERT INTO envelopes (id, parent_id, tool, flow, owner, status, actor, hop, route, progress, seq, message, published_at, next_publish_at,
                        publish_attempts, children_done, children_failed, replay_of, idempotency_key, request_hash, created_at, updated_at,
                        deadline_at)
-VALUES (:id, :parent_id, :tool, :flow, :owner, 'pending', NULL, 0, :route, 0, 1, :message, :published_at, :next_publish_at,
+VALUES (:id, :parent_id, :tool, :flow, :owner, 'pending', NULL, :hop, :route, 0, 1, :message, :published_at, :next_publish_at,
         0, 0, 0, :replay_of, :idempotency_key, :request_hash, :now, :now, :deadline_at)
 ON CONFLICT DO NOTHING
 RETURNING id;
+
+-- name: read_message
+SELECT message FROM envelopes WHERE id = :id;
+
+-- name: mark_replayed
+UPDATE envelopes SET replayed_as = :replayed_as WHERE id = :id;
 
 -- name: insert_event
 INSERT INTO events (envelope_id, seq, at, kind, actor, hop, attempt, data)
@@ -92,7 +98,7 @@ UPDATE envelopes
 SET next_publish_at = :lease_until, publish_attempts = publish_attempts + 1
 WHERE id IN (SELECT id FROM envelopes WHERE published_at IS NULL AND status = 'pending' AND next_publish_at <= :now
              ORDER BY next_publish_at LIMIT :limit /* postgres: FOR UPDATE SKIP LOCKED */)
-RETURNING id, route, message, publish_attempts, created_at;
+RETURNING id, route, hop, message, publish_attempts, created_at;
 
 -- name: mark_published
 UPDATE envelopes SET published_at = :now WHERE id = :id AND published_at IS NULL;
