@@ -118,6 +118,7 @@ class Reflector(Generic[T]):
         self._on_restart = on_restart
         self._log = log.bind(kind=resource.kind)
         self._is_optional = is_optional
+        self._failures = 0
         self.filled = asyncio.Event()
         self.is_missing = False
         """The cluster does not know the kind."""
@@ -129,21 +130,18 @@ class Reflector(Generic[T]):
 
     async def run(self) -> None:
         """List and watch until cancelled."""
-        failures = 0
         while True:
             try:
-                version = await self._list()
-                failures = 0
-                await self._watch(version)
+                await self._watch(await self._list())
             except NotFound:
                 await self._missing()
             except Expired:
                 self._on_restart(self._resource.kind, "expired")
             except AsyaError as error:
-                failures += 1
+                self._failures += 1
                 self._on_restart(self._resource.kind, "error")
-                self._log.warning("list or watch failed", error=str(error), attempt=failures)
-                await asyncio.sleep(RETRY.delay_seconds(failures, random.random))
+                self._log.warning("list or watch failed", error=str(error), attempt=self._failures)
+                await asyncio.sleep(RETRY.delay_seconds(self._failures, random.random))
 
     async def _missing(self) -> None:
         if not self.is_missing:
@@ -187,6 +185,7 @@ class Reflector(Generic[T]):
                     elif event == "DELETED":
                         self._gone(self._cut(raw).key)
                 reason = "ended"
+                self._failures = 0  # not after a list: where watches are refused, lists would follow one another each second
             except ApiUnavailable as error:
                 reason = "silent" if "Timeout" in error.message else "broken"
                 self._log.debug("watch broke", error=str(error))
