@@ -117,6 +117,8 @@ something that is desired is not there. `spec.replicas` is sent at creation and 
 
 Measured with `python -m python.operator.tests.measure` (Python 3.11, API server in memory): 300 actors created at once are at rest 10 to 13 s later
 with 4.00 writes each; 66 MB without actors, 71 MB with 300, 79 MB with 1,000; after a restart with 1,000 actors 86 MB.
+On a real API server (Kubernetes 1.34, KEDA's definitions, a machine with two cores that was busy with other work): 300 actors at rest 31 s after the
+last was created, 4.01 writes each, none after a restart; 79 MB, after a restart 85 MB.
 
 ## When something fails
 
