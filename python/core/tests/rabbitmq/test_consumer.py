@@ -137,6 +137,41 @@ def test_consumer_that_the_broker_cancels_begins_anew_and_keeps_its_receipts() -
     run(test)
 
 
+def test_consumers_that_the_broker_cancels_one_after_the_other_begin_anew_together() -> None:
+    async def test(broker: FakeBroker, peer: Peer) -> None:
+        peer.transport.subscribe("q", 1)
+        await consuming(broker)
+        peer.transport.subscribe("q", 4)
+        link = await consuming(broker, 2)
+        for tag in ("asya-1", "asya-2"):
+            link.send(1, spec.Basic.Cancel(tag, nowait=True))
+        await consuming(broker, 3)
+        await broker.until(lambda: limits(broker)[2:] == [4])
+        link.deliver(1, 1)
+        assert (await peer.take_one()).body == b"x"
+        assert not any(isinstance(event, Disconnected) for event in peer.events)
+
+    run(test)
+
+
+def test_prefetch_that_changes_back_and_forth_settles_on_the_last() -> None:
+    async def test(broker: FakeBroker, peer: Peer) -> None:
+        for prefetch in (5, 1, 9, 3, 7, 2, 6):
+            peer.transport.subscribe("q", prefetch)
+        await broker.until(lambda: given(broker) == 6)
+        peer.transport.unsubscribe()
+        peer.transport.subscribe("q", 3)
+        await broker.until(lambda: given(broker) == 3)
+
+    def given(broker: FakeBroker) -> int:
+        """What the consumers that have begun and not ended may take, as the broker sees it."""
+        begun = [each.consumer_tag for each in broker.methods(spec.Basic.Consume)]
+        ended = {each.consumer_tag for each in broker.methods(spec.Basic.Cancel)}
+        return sum(limit for tag, limit in zip(begun, limits(broker), strict=True) if tag not in ended)
+
+    run(test)
+
+
 def test_raised_prefetch_adds_a_consumer_for_the_difference() -> None:
     async def test(broker: FakeBroker, peer: Peer) -> None:
         peer.transport.subscribe("q", 1)
