@@ -99,15 +99,18 @@ class _Change:
         target.unlink()
 
     def undo(self) -> None:
-        with suppress(OSError):
-            for temporary in self._ready.values():
+        """Take back what can be: a step that fails does not keep the others from it. Space is freed before the old files return."""
+        for temporary in self._ready.values():
+            with suppress(OSError):
                 temporary.unlink(missing_ok=True)
-            for target, data in self._before.items():
+        for target, data in self._before.items():
+            with suppress(OSError):
                 if data is None:
                     target.unlink(missing_ok=True)
                 else:
                     target.write_bytes(data)
-            for folder in reversed(self._made):
+        for folder in reversed(self._made):
+            with suppress(OSError):
                 folder.rmdir()
 
     def _make_folder(self, folder: Path) -> None:
