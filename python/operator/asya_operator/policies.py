@@ -17,8 +17,8 @@ from asya_operator.words import RUNTIME_CONTAINER
 
 __all__ = ["QUEUE", "SCALING", "WORKLOAD", "Facts", "Policy", "Verdict", "first"]
 
-MOUNT_SECONDS: Final = 15.0
-"""A pod with a node whose volumes are not mounted after this long lacks something: mounting takes a second."""
+MOUNT_SECONDS: Final = 30.0
+"""A pod with a node whose volumes are not mounted after this long lacks something: mounting takes a second, attaching a disk some ten."""
 REFUSED_EXIT: Final = 78
 """What the runtime exits with when it refuses to start (docs/reference/exit-codes.md)."""
 IMAGE_REASONS: Final = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError")
