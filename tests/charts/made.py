@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+import jsonschema
 import yaml
 
 from asya_operator import crd, spec
@@ -40,11 +41,11 @@ def strict(schema: Json) -> Json:
 
 
 @cache
-def actor_schema() -> Json:
-    """For jsonschema: an AsyncActor without unknown fields."""
+def actor_validator() -> jsonschema.Draft7Validator:
+    """Knows an AsyncActor without unknown fields."""
     made = strict(crd_schema())
     made["properties"]["metadata"] = {"type": "object"}
-    return made
+    return jsonschema.Draft7Validator(made)
 
 
 def defaulted(value: Any, schema: Json) -> Any:

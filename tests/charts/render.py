@@ -85,7 +85,7 @@ def helm(engine: str, *arguments: str, check: bool = True) -> subprocess.Complet
     """Run one of both Helms. Raises Refused."""
     tools = folder()
     assert tools is not None, "run ci/helm.sh"
-    environment = {"PATH": "/usr/bin:/bin", "HOME": str(_home()), "KUBECONFIG": f"{_home()}/kubeconfig"}
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(_home()), "KUBECONFIG": f"{_home()}/kubeconfig", "GOGC": "off"}
     done = subprocess.run([tools / engine, *arguments], capture_output=True, text=True, env=environment, cwd=ROOT, check=False)
     if check and done.returncode:
         raise Refused("\n".join(line for line in done.stderr.splitlines() if "symbolic link" not in line))

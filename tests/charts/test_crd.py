@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from asya_operator import crd
-from tests.charts.made import actor_schema, crd_schema, defaulted
+from tests.charts.made import actor_validator, crd_schema, defaulted
 from tests.charts.render import CHARTS, MINIMAL, ci_files, render
 from tests.charts.test_agreement import EXAMPLES, FLOWS, release
 
@@ -106,14 +106,14 @@ def test_defaults_of_definition_and_chart_are_the_same() -> None:
     "file", [*ci_files("asya-actor"), *EXAMPLES, *FLOWS[::7]], ids=lambda path: f"{path.parent.parent.name}-{path.stem}"
 )
 def test_rendered_actors_have_no_field_that_the_definition_does_not_know(file: Any) -> None:
-    jsonschema.validate(render("asya-actor", [file], release=release(file)).one("AsyncActor"), actor_schema())
+    actor_validator().validate(render("asya-actor", [file], release=release(file)).one("AsyncActor"))
 
 
 @pytest.mark.point(58)
 def test_rendered_end_actors_have_no_field_that_the_definition_does_not_know() -> None:
     for file in ci_files("asya-crew"):
         for item in render("asya-crew", [file]).of("AsyncActor"):
-            jsonschema.validate(item, actor_schema())
+            actor_validator().validate(item)
 
 
 @pytest.mark.point(58)
@@ -135,4 +135,4 @@ def test_a_bad_actor_is_refused_by_the_definition(change: dict[str, Any]) -> Non
     bad = yaml.safe_load(yaml.safe_dump(good))
     bad["spec"] |= change
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(bad, actor_schema())
+        actor_validator().validate(bad)

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from pyhelm3 import Client
 
-from tests.charts.made import actor_schema
+from tests.charts.made import actor_validator
 from tests.charts.render import CHARTS, KUBE, MINIMAL, RELEASES, ROOT, ci_files, containers, folder, helm, pod_specs, render
 
 NAMES = tuple(RELEASES)
@@ -113,7 +113,7 @@ def test_artifact_hub_example_of_the_resource_is_one() -> None:
     (described,) = yaml.safe_load(notes["artifacthub.io/crds"])
     assert (described["name"], described["version"], described["kind"]) == ("asyncactors.asya.sh", "v1alpha1", "AsyncActor")
     for example in yaml.safe_load(notes["artifacthub.io/crdsExamples"]):
-        jsonschema.validate(example, actor_schema())
+        actor_validator().validate(example)
 
 
 @pytest.mark.point(6)

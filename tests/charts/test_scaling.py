@@ -23,7 +23,7 @@ def sqs_settings() -> Any:
 
 
 @cache
-def keda_schema(plural: str) -> dict[str, Any]:
+def keda_validator(plural: str) -> jsonschema.Draft7Validator:
     """KEDA's definition of a kind, from the module that the test cluster is built from."""
     command = ["go", "list", "-mod=mod", "-m", "-f", "{{.Dir}}", "github.com/kedacore/keda/v2"]
     try:
@@ -39,7 +39,7 @@ def keda_schema(plural: str) -> dict[str, Any]:
     (version,) = yaml.load((folder / f"keda.sh_{plural}.yaml").read_text(), Loader=yaml.CSafeLoader)["spec"]["versions"]
     made = strict(version["schema"]["openAPIV3Schema"])
     made["properties"]["metadata"] = {"type": "object"}
-    return made
+    return jsonschema.Draft7Validator(made)
 
 
 def manifest(change: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -57,8 +57,8 @@ def test_objects_of_keda_satisfy_its_own_definitions(file: Path, transport: str)
     item = copy.deepcopy(render("asya-actor", [file]).one("AsyncActor"))
     item["spec"]["transport"] = transport
     scaled, auth = made_scaling(item, default_settings() if transport == "rabbitmq" else sqs_settings())
-    jsonschema.validate(scaled, keda_schema("scaledobjects"))
-    jsonschema.validate(auth, keda_schema("triggerauthentications"))
+    keda_validator("scaledobjects").validate(scaled)
+    keda_validator("triggerauthentications").validate(auth)
     for trigger in scaled["spec"]["triggers"]:
         assert all(isinstance(value, str) for value in trigger["metadata"].values()), trigger
 
