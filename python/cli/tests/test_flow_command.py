@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import stat
 import sys
@@ -13,6 +14,8 @@ import yaml
 from asya_cli.__main__ import main
 from asya_cli.flow import folder as output_folder
 from asya_cli.run import values
+from asya_flowc import PASSES
+from asya_flowc.ir_text import read_flow, read_program
 
 FLOW = """\
 def sample_flow(p: dict) -> dict:
@@ -281,6 +284,23 @@ def test_verbose_tells_the_actors(asya):
     assert "[.] if router router_sample_flow_line_3_if: actor" not in err
     assert "[.] if router router_sample_flow_line_6_if: actor router-sample-flow-line-6-if\n" in err
     assert "[.] handler handlers.handler_setup: actor handler-setup\n" in err
+
+
+def test_form_after_a_pass_is_printed_on_stderr_and_reads_back(asya):
+    code, out, err = asya("flow", "validate", "flow.py", "--print-after", "share_joins", "--print-after", "lower")
+    assert (code, out) == (0, "[+] Flow is valid: sample_flow\n")
+    _, lower, share_joins = re.split(r"^-- after \w+ --\n", err, flags=re.M)
+    assert read_flow(lower).name == "sample_flow"
+    assert [one.name for one in read_program(share_joins).routers][1] == "router_sample_flow_line_6_if"
+    assert asya("flow", "compile", "flow.py", "-o", "compiled", "--print-after", "lower")[2].startswith(
+        "-- after lower --\nflow sample_flow(p)"
+    )
+
+
+def test_verbose_tells_the_passes(asya):
+    _, _, err = asya("flow", "validate", "flow.py", "-v")
+    told = [line.removeprefix("[.] pass ") for line in err.splitlines() if line.startswith("[.] pass ")]
+    assert tuple(told) == PASSES
 
 
 LOOP = """\
