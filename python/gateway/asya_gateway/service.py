@@ -32,6 +32,7 @@ __all__ = ["ArgumentsRefused", "Listing", "Measures", "Service"]
 
 _MAX_CANCELLED: Final = 1_000
 _MAX_EVENTS: Final = 500
+_DAY_MS: Final = 86_400_000
 _MAX_RECORD_BYTES: Final = 64 * 1024 * 1024
 _REPLAY_SECONDS: Final = 3600.0
 """Deadline of a replay whose tool is no longer there."""
@@ -258,6 +259,15 @@ class Service:
                 limit=wanted.limit,
             )
         )
+
+    async def actors(self, principal: Principal) -> dict[str, dict[str, int]]:
+        """Envelopes of the last day by the actor that was heard of last, and by status: one's own, or all with role read."""
+        owner = None if principal.may(Role.READ) else principal.name
+        since = int(self._clock.wall() * 1000) - _DAY_MS
+        counts: dict[str, dict[str, int]] = {}
+        for row in await self._store.read(lambda tx: tx.all("counts_by_actor", owner=owner, since=since)):
+            counts.setdefault(row["actor"], {})[row["status"]] = row["count"]
+        return counts
 
     async def follow(self, principal: Principal, envelope_id: str, after: int = 0) -> AsyncIterator[tuple[Row, list[Row]]]:
         """The envelope and its new events, again and again, up to and with its end; no events means: nothing new for 10 s.

@@ -64,6 +64,7 @@ class Rest:
             Route("/envelopes/{id}/cancel", self.cancel, methods=["POST"]),
             Route("/envelopes/{id}/record", self.record, methods=["GET"]),
             Route("/envelopes/{id}/replay", self.replay, methods=["POST"]),
+            Route("/actors", self.list_actors, methods=["GET"]),
             Route("/flows", self.list_flows, methods=["GET"]),
             Route("/flows/{name}", self.show_flow, methods=["GET"]),
         ]
@@ -193,6 +194,12 @@ class Rest:
         if dry_run:
             return json_response(made)
         return json_response(view(made), 201, {"Location": f"/envelopes/{made['id']}"})
+
+    async def list_actors(self, request: Request) -> Response:
+        """``{"actors": [{name, STATUS: count…}]}`` of the last day."""
+        _query(request)
+        counts = await self._service.actors(principal_of(request.scope))
+        return json_response({"actors": [{"name": name, **by_status} for name, by_status in counts.items()]})
 
     # ------------------------------------------------------------------------------------------------------------------ flows
 

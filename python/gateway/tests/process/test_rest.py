@@ -225,6 +225,25 @@ def test_list_is_newest_first_and_pages_without_gaps(gateway: Gateway) -> None:
     assert len(seen) == len(set(seen))
 
 
+def test_actors_are_counted_by_status(gateway: Gateway) -> None:
+    for status in ("running", "failed"):
+        envelope_id = gateway.envelope()
+        gateway.progress({"id": envelope_id, "actor": "counted", "state": "running", "hop": 0})
+        if status == "failed":
+            gateway.final(envelope_id, "failed", actor="counted", error={"code": "timeout", "message": "m"})
+    told = gateway.client.get("/actors").json()["actors"]
+    assert {"name": "counted", "running": 1, "failed": 1} in told
+
+
+def test_flows_are_told_with_their_graph(gateway: Gateway) -> None:
+    assert gateway.client.get("/flows/text_flow").json() == {
+        "name": "text_flow",
+        "entry": "start-text-flow",
+        "graph": {"nodes": [], "edges": []},
+    }
+    assert gateway.client.get("/flows/none").json()["code"] == "no_such_flow"
+
+
 def test_health_and_metrics_are_on_the_internal_socket_only(gateway: Gateway) -> None:
     ready = gateway.mesh.get("/readyz", headers={"Authorization": ""})
     assert (ready.status_code, ready.text) == (200, "store: ok\ntools: ok\nbroker: ok\n")

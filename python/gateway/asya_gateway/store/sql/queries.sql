@@ -140,11 +140,11 @@ WHERE (CAST(:owner AS TEXT) IS NULL OR owner = :owner)
   AND (CAST(:before_at AS BIGINT) IS NULL OR created_at < :before_at OR (created_at = :before_at AND id < :before_id))
 ORDER BY created_at DESC, id DESC LIMIT :limit;
 
--- name: counts_by_status
-SELECT status, COUNT(*) AS count FROM envelopes GROUP BY status;
-
 -- name: counts_by_actor
-SELECT actor, status, COUNT(*) AS count FROM envelopes WHERE actor IS NOT NULL AND updated_at >= :since GROUP BY actor, status;
+-- Where envelopes are: the actor that was heard of last, by status.
+SELECT actor, status, COUNT(*) AS count FROM envelopes
+WHERE actor IS NOT NULL AND updated_at >= :since AND (CAST(:owner AS TEXT) IS NULL OR owner = :owner)
+GROUP BY actor, status ORDER BY actor, status;
 
 -- name: ping
 SELECT 1 AS one;
