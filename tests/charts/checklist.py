@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "reference" / "chart-checklist.md"
-CLUSTER = "the test cluster: make test-cluster"
 GATEWAY = "the chart asya-gateway is not made yet"
 RELEASE = "there has been no release yet, and no release script"
 
@@ -91,8 +90,10 @@ GROUPS: dict[str, dict[int, Point]] = {
         55: Point("Typed, unknown fields on listed paths only; columns, short name, status; no scale, no category"),
         56: Point("Definition under 256 KiB, release under 512 KiB"),
         57: Point("Against the last release nothing is removed, narrowed or newly required", RELEASE),
-        58: Point("Examples are accepted, bad ones refused; defaults are the chart's", f"by the real API server: {CLUSTER}"),
-        59: Point("Uninstalling keeps definition and AsyncActors", CLUSTER),
+        58: Point(
+            "Examples are accepted, bad ones refused; defaults are the chart's", "by the real API server: tests/e2e/test_definition.py"
+        ),
+        59: Point("Uninstalling keeps definition and AsyncActors", "on the test cluster: tests/e2e/test_lifecycle.py"),
     },
     "Network, observability": {
         60: Point("NetworkPolicy: name service, API server and broker remain; the pairs are documented"),
@@ -129,7 +130,10 @@ GROUPS: dict[str, dict[int, Point]] = {
         83: Point("Test pods: the operator's own image and rights, inside its network policy"),
         84: Point("Every example renders, is valid on Kubernetes 1.29 to 1.36, is documented"),
         85: Point("No API that is deprecated or absent in a supported Kubernetes"),
-        86: Point("Install, message, zero, upgrade, rollback, uninstall on a cluster", CLUSTER),
+        86: Point(
+            "Install, message, zero, upgrade, rollback, uninstall on a cluster",
+            "tests/e2e/test_first_actor.py and tests/e2e/test_lifecycle.py",
+        ),
         87: Point("Skips name the command to run", "their number in CI is not asserted"),
         88: Point("The first commands work as printed: three values, two values", f"the gateway's command: {GATEWAY}"),
         89: Point("Every documented command on charts renders"),

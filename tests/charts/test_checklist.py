@@ -1,6 +1,8 @@
 """The check list tells the truth: each point has tests or a reason, each mark a point, and the page is up to date."""
 
-from tests.charts.checklist import PAGE, POINTS, marks, page
+import re
+
+from tests.charts.checklist import PAGE, POINTS, ROOT, marks, page
 
 
 def test_there_are_ninety_points() -> None:
@@ -18,3 +20,9 @@ def test_every_mark_names_a_point() -> None:
 
 def test_the_page_is_what_make_generate_writes() -> None:
     assert PAGE.read_text(encoding="utf-8") == page(), "run make generate"
+
+
+def test_files_that_prove_a_point_elsewhere_exist() -> None:
+    named = {path for point in POINTS.values() for path in re.findall(r"[\w/]+\.py", point.missing)}
+    assert named
+    assert [path for path in named if not (ROOT / path).is_file()] == []
