@@ -89,6 +89,8 @@ class FakeApi:
     objects: dict[str, dict[Key, Json]] = field(default_factory=lambda: defaultdict(dict))
     calls: list[Call] = field(default_factory=list)
     silent_watches: bool = False
+    black_holes: int = 0
+    """How many of the next watches are accepted and never say a word."""
     watch_seconds: float = 0.0
     """0: as long as asked."""
 
@@ -295,6 +297,9 @@ class FakeApi:
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         await response.prepare(request)
         loop = asyncio.get_running_loop()
+        if self.black_holes > 0:
+            self.black_holes -= 1
+            await asyncio.sleep(3600)
         end = loop.time() + (self.watch_seconds or float(request.query["timeoutSeconds"]))
         selector = request.query.get("labelSelector")
         seen = version

@@ -13,13 +13,16 @@ from typing import Any
 
 import aiohttp
 import pytest
+from python.operator.tests.bench import connect
 from python.operator.tests.fake_api import Answer, Call, FakeApi
 from python.operator.tests.twins import MemoryQueues, actor, settings
 
 from asya_core.ops.clock import SystemClock
 from asya_core.ops.logs import Level, LineWriter, Log
+from asya_operator import resources
 from asya_operator.app import LostLeadership, Operator
 from asya_operator.conditions import Depth
+from asya_operator.kube import ApiUnavailable
 from asya_operator.settings import LeaseSettings, OperatorSettings, ProcessSettings
 
 WAIT = 30.0
@@ -181,6 +184,47 @@ def test_ended_watches_are_opened_again_from_where_they_ended(with_api, tmp_path
             api.put("asyncactors", actor())
             await until(lambda: reason(api) == "Napping")
             assert sum(call.verb == "list" and call.plural == "asyncactors" for call in api.calls) == 1
+
+    with_api(body)
+
+
+def test_watch_that_is_silent_for_too_long_is_opened_anew(with_api, tmp_path, monkeypatch):
+    monkeypatch.setattr("asya_operator.kube.WATCH_SECONDS", (1, 1))
+    monkeypatch.setattr("asya_operator.kube.WATCH_SLACK_SECONDS", 0.1)
+
+    async def body(api: FakeApi) -> None:
+        api.black_holes = 6
+        async with running(api, tmp_path) as (operator, _):
+            await operator.working.wait()
+            await until(lambda: api.black_holes == 0)
+            api.put("asyncactors", actor())
+            await until(lambda: reason(api) == "Napping")
+            assert 'watch_restarts_total{kind="AsyncActor",reason="silent"} 1' in operator.metrics.registry.text()
+            assert sum(call.verb == "list" and call.plural == "asyncactors" for call in api.calls) == 1
+
+    with_api(body)
+
+
+def test_429_pauses_every_call_for_as_long_as_the_server_asks(with_api, tmp_path):
+    async def body(api: FakeApi) -> None:
+        async def refuse_once(call: Call) -> None:
+            api.hook = None
+            raise Answer(429, "too many", headers={"Retry-After": "1"})
+
+        api.put("asyncactors", actor())
+        kube = await connect(api, tmp_path)
+        try:
+            api.hook = refuse_once
+            with pytest.raises(ApiUnavailable) as caught:
+                await kube.get(resources.DEPLOYMENTS, "demo", "ocr")
+            assert caught.value.retry_after_seconds == 1.0
+            before = len(api.calls)
+            other = asyncio.create_task(kube.get(resources.ACTORS, "demo", "ocr"))
+            await asyncio.sleep(0.1)
+            assert len(api.calls) == before
+            assert (await asyncio.wait_for(other, WAIT))["metadata"]["name"] == "ocr"
+        finally:
+            await kube.close()
 
     with_api(body)
 
