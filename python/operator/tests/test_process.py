@@ -366,8 +366,8 @@ def granted_verbs() -> set[tuple[str, str]]:
     """What the chart's rules grant, and the Lease's."""
     text = (Path(__file__).parents[3] / "charts/asya-operator/templates/_rules.tpl").read_text()
     found = set()
-    for resources, verbs in re.findall(r"resources: \[([^\]]*)\]\s*\n\s*verbs: \[([^\]]*)\]", text):
-        found |= {(resource.strip(), verb.strip()) for resource in resources.split(",") for verb in verbs.split(",")}
+    for plurals, verbs in re.findall(r"resources: \[([^\]]*)\]\s*\n\s*verbs: \[([^\]]*)\]", text):
+        found |= {(resource.strip(), verb.strip()) for resource in plurals.split(",") for verb in verbs.split(",")}
     return found | {("leases", verb) for verb in ("create", "get", "update")}
 
 
