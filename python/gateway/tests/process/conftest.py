@@ -95,7 +95,12 @@ class Gateway:
         return self
 
     def serving(self) -> "Gateway":
-        started = self.until(lambda line: line.get("event") == "started")
+        try:
+            started = self.until(lambda line: line.get("event") == "started")
+        except BaseException:
+            assert self.process is not None
+            self.process.kill()  # its fixture will never reach the end
+            raise
         self.public = f"http://127.0.0.1:{started['public']}"
         self.internal = f"http://127.0.0.1:{started['internal']}"
         self.client = httpx.Client(base_url=self.public, headers=self.headers, timeout=WAIT)
