@@ -10,14 +10,15 @@ from values_file import Key
 
 __all__ = ["schema"]
 
-NO_TRUTH = {"not": {"enum": ["true", "false"]}}
-"""An unquoted `on`, `yes` or `y` in YAML is `true`, which Helm makes a key of; the user meant another name."""
+NO_TRUTH = {"^(true|false)$": {"enum": ["quote the name: YAML reads an unquoted on, off, yes, no, y or n as true or false"]}}
+"""An unquoted `on` in YAML is `true`, which Helm makes a key of; the user meant another name. No value satisfies this: Helm prints it."""
 SEGMENT = r"([^/.]|\.[^/.]|\.\.[^/])[^/]*"
 ENV_NAME = {"pattern": "^[A-Za-z_][A-Za-z0-9_]*$"}
 
 
 def _map(entry: Any, **names: Any) -> dict[str, Any]:
-    return {"type": ["object", "null"], "additionalProperties": entry, "propertyNames": names | NO_TRUTH}
+    made = {"type": ["object", "null"], "additionalProperties": entry, "patternProperties": NO_TRUTH}
+    return made | ({"propertyNames": names} if names else {})
 
 
 def _ref(name: str) -> dict[str, Any]:

@@ -87,6 +87,8 @@ def _sentence(error: jsonschema.ValidationError) -> tuple[KeyPath, str, str]:
     if "propertyNames" in error.absolute_schema_path and isinstance(error.instance, str):
         inner = (*path, error.instance)
         return inner, f"{_dotted(inner)} is not a legal name here", "rename it; true and false need another name"
+    if "patternProperties" in error.absolute_schema_path:
+        return path, f"{name} is not a legal name here", "rename it; true and false need another name"
     match error.validator:
         case "additionalProperties" if isinstance(error.instance, dict):
             known: dict[str, Any] = dict(error.schema.get("properties", {})) if isinstance(error.schema, dict) else {}
