@@ -17,6 +17,7 @@ import pytest
 
 WAIT = 60
 HANDLERS = """
+import os
 import time
 
 def process(payload):
@@ -29,7 +30,8 @@ def many(payload):
     return [n * n for n in range(payload["n"])]
 
 def wait(payload):
-    time.sleep(payload.get("seconds", 0))
+    while "until" in payload and not os.path.exists(payload["until"]):
+        time.sleep(0.01)
     return payload
 """
 TOOLS = """
@@ -46,6 +48,14 @@ tools:
   many: {description: Squares, actor: many, inputSchema: {type: object, properties: {n: {type: integer}}, required: [n]}}
   two: {description: Two actors, route: [wait, text-processor]}
 """
+
+
+@pytest.fixture
+def end_of_wait(tmp_path: Path) -> Iterator[Path]:
+    """The handler `wait` returns when this file is there: at the end of the test."""
+    path = tmp_path / "end"
+    yield path
+    path.touch()
 
 
 @dataclass(frozen=True)
@@ -222,8 +232,8 @@ def test_no_wait_then_status_then_wait(served: Served) -> None:
     assert json.loads(served.asya("status", told["id"]).stdout)["status"] == "succeeded"
 
 
-def test_timeout_leaves_the_envelope_running_and_cancel_ends_it(served: Served) -> None:
-    done = served.asya("call", "two", "--json", '{"seconds": 2, "text": "x"}', "--timeout", "200ms")
+def test_timeout_leaves_the_envelope_running_and_cancel_ends_it(served: Served, end_of_wait: Path) -> None:
+    done = served.asya("call", "two", "--json", json.dumps({"until": str(end_of_wait), "text": "x"}), "--timeout", "200ms")
     assert done.returncode == 5
     match = re.search(r"Envelope ID: (\w+)", done.stderr)
     assert match
@@ -233,9 +243,9 @@ def test_timeout_leaves_the_envelope_running_and_cancel_ends_it(served: Served) 
     assert served.asya("status", match[1]).returncode == 1
 
 
-def test_interrupted_call_says_how_to_go_on(served: Served) -> None:
+def test_interrupted_call_says_how_to_go_on(served: Served, end_of_wait: Path) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "asya_cli", "mcp", "call", "two", "--json", '{"seconds": 3, "text": "x"}'],
+        [sys.executable, "-m", "asya_cli", "mcp", "call", "two", "--json", json.dumps({"until": str(end_of_wait), "text": "x"})],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
