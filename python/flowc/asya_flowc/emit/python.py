@@ -133,7 +133,7 @@ def _router(program: Program, router: Router, names: _BodyNames) -> str:
 
 
 def _touches_state(program: Program, router: Router, binds_loops: bool) -> bool:
-    if not program.uses_state or router.kind in (RouterKind.START, RouterKind.END):
+    if router.kind in (RouterKind.START, RouterKind.END):
         return False
     return binds_loops or program.has_state(router.number) or any(arm.drops or arm.exits for arm in router.arms)
 
