@@ -124,3 +124,21 @@ def test_45_w504_names_the_line_of_the_first_use_and_can_be_switched_off() -> No
     said = [(one.span.line, one.message) for one in done.warnings if one.code == "W504"]
     assert said == [(5, "handler 'm.h' is used in line 3 already"), (7, "handler 'm.h' is used in line 3 already")]
     assert "W504" not in codes_of(text, Options(infinite_loop_check=False))
+
+
+def test_e604_allows_exactly_450_names() -> None:
+    def flow(count: int) -> str:
+        return "def f(p):\n" + "".join(f"    p = h{index}(p)\n" for index in range(count)) + "    return p\n"
+
+    assert "E604" not in codes_of(flow(449))  # and the end router
+    assert "E604" in codes_of(flow(450))
+
+
+def test_shortened_names_are_told_once_for_the_flow() -> None:
+    done = compile_source("def " + "f" * 60 + "(p):\n    p = h(p)\n    p['a'] = 1\n    return p\n", "flow.py")
+    assert isinstance(done, Compilation)
+    assert [one.code for one in done.warnings if one.code == "W506"] == ["W506"]
+
+
+def test_name_like_those_of_the_runtime_is_refused_even_behind_a_constant() -> None:
+    assert "E501" in codes_of("_asya_a = 1\nB = _asya_a + 1\ndef f(p):\n    p['x'] = B\n    p = h(p)\n    return p\n")

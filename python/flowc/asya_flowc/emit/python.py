@@ -112,7 +112,7 @@ def _router(program: Program, router: Router, names: _BodyNames) -> str:
     if router.body or router.expression:
         body.append(f"{flow.param} = {e}['payload']")
     body += [f"{names.r} = {e}['route']", f"{names.c} = _asya_position({names.r})"]
-    touches = _touches_state(program, router, bool(loops))
+    touches = bool(loops) or any(arm.drops or arm.exits for arm in router.arms)  # a loop drops its own state when it is done
     if program.uses_state and router.kind is RouterKind.START:
         body.append(f"{names.frames} = _asya_begin({e}, {flow.name!r})")
     elif touches:
@@ -130,12 +130,6 @@ def _router(program: Program, router: Router, names: _BodyNames) -> str:
         body.append(f"{names.r}['actors'][{names.c} + 1:{names.c} + 1] = {names.next}")
     body += [f"{names.r}['current'] = {names.c} + 1", f"return {e}"]
     return f"def {router.name}({e}: dict) -> dict:\n" + "\n".join(f"    {line}" for line in body)
-
-
-def _touches_state(program: Program, router: Router, binds_loops: bool) -> bool:
-    if router.kind in (RouterKind.START, RouterKind.END):
-        return False
-    return binds_loops or program.has_state(router.number) or any(arm.drops or arm.exits for arm in router.arms)
 
 
 def _insertion(program: Program, router: Router, names: _BodyNames) -> list[str]:
