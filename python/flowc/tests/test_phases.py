@@ -131,6 +131,10 @@ def test_handlers_found_in_values_files() -> None:
     assert compiled(text, Options(actors={"h": "other.run"})).handlers == {"h": "other.run"}
     (found,) = refused(text, Options(actors={"x": "a.m.h", "y": "b.m.h"}))
     assert (found.code, found.message) == ("E507", "several actors run 'h': x (a.m.h), y (b.m.h)")
+    (found,) = refused(text, Options(actors={"x": "a.g"}))
+    assert (found.code, found.message) == ("E507", "no values file runs 'm.h' or is called 'h'")
+    (found,) = refused("def flow(p):\n    p = h(p)\n    return p\n", Options(actors={"x": "a.g"}))
+    assert found.message == "no values file runs 'h' or is called 'h'"
     twins = "from m import C, D\ndef flow(p):\n    p = C.run(p)\n    p = D.run(p)\n    return p\n"
     assert "no name tells handler" in refused(twins, Options(actors={"c-run": "q.z", "d-run": "q.z"}))[0].message
 
