@@ -242,11 +242,20 @@ rabbitmq_launch() {
     local output=$1
     shift
     (
-        exec 9>&- </dev/null >>"$output" 2>&1
+        exec </dev/null >>"$output" 2>&1
+        close_inherited # a server would hold a caller's lock or pipe for as long as it lives
         rabbitmq_session "$@"
     ) &
     launched=$!
     disown "$launched"
+}
+
+close_inherited() {
+    local descriptor
+    for descriptor in /proc/self/fd/*; do
+        descriptor=${descriptor##*/}
+        [[ $descriptor -le 2 || $descriptor == 255 ]] || eval "exec $descriptor>&-"
+    done
 }
 
 rabbitmq_session() {
