@@ -91,7 +91,7 @@ class _Drawing:
                 self.edges.append(Edge(source=current, target=target, label=text, is_back=is_back))
                 current, text = target, "next"
             part = self.program.joins[part.join] if part.join is not None else None
-        if self.program.skips_end and router.kind is not RouterKind.END and not self.ends_in_router(chain):
+        if router.kind is not RouterKind.END and not self.ends_in_router(chain):  # the end router is skipped
             end = self.program.routers[-1].name
             if (current, end, text) not in self.seen:
                 self.seen.add((current, end, text))
