@@ -97,7 +97,11 @@ def _texts(path: Path) -> dict[str, str]:
 
 def _parsed(name: str, text: str) -> Any:
     try:
-        return yaml.load(text, Loader=_Loader)  # a SafeLoader: plain values only
+        loader = _Loader(text)
+        try:
+            return loader.get_single_data()
+        finally:
+            loader.dispose()
     except yaml.YAMLError as error:
         raise RemoteFault("bad_tools", f"{name}: {' '.join(str(error).split())[:300]}", "correct the YAML") from error
     except (ValueError, RecursionError) as error:
