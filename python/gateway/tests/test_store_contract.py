@@ -156,6 +156,20 @@ def test_event_numbers_have_no_gaps_and_the_percentage_never_falls(make_store: M
     assert all(left <= right for left, right in pairwise(numbers))
 
 
+def test_a_late_report_of_an_earlier_actor_does_not_move_the_envelope_back(make_store: Make) -> None:
+    """Each sidecar sends its reports in batches of its own."""
+
+    async def work(store: Store) -> Any:
+        await store.write(lambda tx: create(tx, new(route=["a", "b"])))
+        for actor, hop, state in (("a", 0, "running"), ("b", 1, "running"), ("a", 0, "done")):
+            report = Progress(id="e1", actor=actor, hop=hop, attempt=1, state=state)
+            await store.write(lambda tx, report=report: record_progress(tx, [report], NOW))
+        return await store.read(row_of)
+
+    row = run(make_store, work)
+    assert (row["actor"], row["hop"], row["progress"]) == ("b", 1, 50)
+
+
 def test_cancelled_numbers_follow_commits(make_store: Make) -> None:
     async def work(store: Store) -> Any:
         ids = [f"e{n}" for n in range(20)]

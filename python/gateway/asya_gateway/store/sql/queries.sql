@@ -47,9 +47,11 @@ SELECT id, seq FROM envelopes WHERE id IN (:ids[]);
 SELECT seq, at, kind, actor, hop, attempt, data FROM events WHERE envelope_id = :id AND seq > :after ORDER BY seq LIMIT :limit;
 
 -- name: move_on
--- Progress. Never lowers the percentage; a final status absorbs it.
+-- Progress. Never lowers the percentage; a final status absorbs it. Sidecars report on their own, in batches: what an earlier actor says may
+-- come after what a later one said, and then does not move the envelope back.
 UPDATE envelopes
-SET seq = seq + 1, status = 'running', actor = :actor, hop = :hop, route = COALESCE(:route, route),
+SET seq = seq + 1, status = 'running', actor = CASE WHEN :hop >= hop THEN :actor ELSE actor END,
+    route = CASE WHEN :hop >= hop THEN COALESCE(:route, route) ELSE route END, hop = CASE WHEN :hop >= hop THEN :hop ELSE hop END,
     progress = CASE WHEN progress < :progress THEN :progress ELSE progress END,
     updated_at = :now, published_at = COALESCE(published_at, :now)
 WHERE id = :id AND status IN ('pending', 'running')
