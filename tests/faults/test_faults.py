@@ -209,15 +209,15 @@ def test_f06_next_queue_that_never_comes_ends_each_as_unroutable_after_one_run(m
 def test_f05_memory_alarm_delays_and_loses_nothing(make_mesh: MakeMesh, broker: Node) -> None:
     mesh = make_mesh(*(ActorSpec(name=name, handler="takes_a_moment", settings=FAST_PREFETCH) for name in ("a", "b")))
     mesh.declare()
-    mesh.publish(400, lambda n: {"ms": 4})
+    mesh.publish(400, lambda n: {"ms": 20})  # so that some are still to be published when the alarm comes
     mesh.start()
     wait_until(lambda: mesh.runs_of("b") >= 40, "load before the alarm")
-    broker.ctl("set_vm_memory_high_watermark", "0.00001")
+    broker.set_memory_limit(0.00001)
     try:
         before = mesh.runs_of("a")
         wait_until(lambda: "broker blocked" in mesh.pairs["a"][0].log("sidecar"), "the alarm is seen")
     finally:
-        broker.ctl("set_vm_memory_high_watermark", "0.4")
+        broker.set_memory_limit(0.4)
     verdict = mesh.run_until_done()
     verdict.assert_all()
     assert verdict.errors == {}
