@@ -178,7 +178,7 @@ def test_folded_is_one_values_file_with_its_own_name() -> None:
     assert files == ["values/start-flow.yaml"]
     values = yaml.safe_load(done.artifacts[files[0]])
     assert values["handler"] == "routers.folded_flow"
-    assert values["env"]["ASYA_FLOW_ACTOR"] == "start-flow"
+    assert values["env"] == {"ASYA_FLOW_ACTOR": "start-flow", "ASYA_HANDLER_CLEAN": "m1.clean", "ASYA_HANDLER_THIRD": "third"}
     assert values["image"] == {"repository": "host:5000/r", "tag": "v1"}
 
 

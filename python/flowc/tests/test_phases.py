@@ -283,6 +283,15 @@ def test_input_schema_comes_from_the_parameters_class(head: str, annotation: str
             "In",
             {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]},
         ),
+        *(
+            (f"{line}\n    a: str\n", "In", {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]})
+            for line in (
+                "class In(TypedDict, closed=False):",
+                "class In(TypedDict, total=IS_TOTAL):",
+                "class In(Generic[T], TypedDict):",
+                "class In(TypedDict):\n    other.b: int",
+            )
+        ),
         ("class In:\n    a: str\n", "In", {"type": "object"}),
         ("", "dict[str, int]", {"type": "object"}),
         ("", "Unknown", {"type": "object"}),
