@@ -6,7 +6,7 @@ import copy
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -160,8 +160,8 @@ def load(done: Compilation) -> dict[str, Any]:
     return space
 
 
-def mesh(done: Compilation, payload: Any, *, redeliver: bool = False) -> Run:
-    """Run the routers with the route ``pre, start, T1, T2`` and check, for each router, what must not change."""
+def mesh(done: Compilation, payload: Any, *, redeliver: bool = False, tail: Sequence[str] = ("t-1", "t-2")) -> Run:
+    """Run the routers with the route ``pre, start`` and `tail`, and check, for each router, what must not change."""
     run = Run()
     space = load(done)
     routers = {one.actor: space[one.name] for one in done.routers}
@@ -175,15 +175,15 @@ def mesh(done: Compilation, payload: Any, *, redeliver: bool = False) -> Run:
         "headers": {"trace": "t"},
         "deadline": "d",
         "other": [1],
-        "route": {"actors": ["pre", done.entry, "t-1", "t-2"], "current": 1},
+        "route": {"actors": ["pre", done.entry, *tail], "current": 1},
         "payload": json_copy(payload),
     }
     with environment(dict(done.environment)):
         while True:
             route = envelope["route"]
-            entry = route["actors"][route["current"]]
-            if entry == "t-1":
+            if route["current"] == len(route["actors"]) - len(tail):
                 break
+            entry = route["actors"][route["current"]]
             run.hops += 1
             assert run.hops < HOPS, "the envelope does not arrive"
             actor = entry.partition(":")[0]
@@ -202,7 +202,7 @@ def mesh(done: Compilation, payload: Any, *, redeliver: bool = False) -> Run:
                 return run
             _unchanged(before, after, moves_once=not is_folded)
             envelope = json_copy(after)
-    assert envelope["route"]["actors"][-2:] == ["t-1", "t-2"]
+    assert envelope["route"]["actors"][len(envelope["route"]["actors"]) - len(tail) :] == [*tail]
     assert envelope["headers"] == {"trace": "t"}, "state is left behind"
     run.final = envelope["payload"]
     return run

@@ -12,6 +12,7 @@ import yaml
 from oracle import agree, compiled, environment, load, mesh
 
 from asya_flowc import Image, Options, compile_source
+from asya_flowc.emit.yaml import dump
 from asya_flowc.names import variable_of_actor
 
 FLOW = """\
@@ -185,6 +186,24 @@ def test_folded_is_one_values_file_with_its_own_name() -> None:
 def test_103_folded_takes_fewer_hops() -> None:
     payload = {"items": [1, 2, 1]}
     assert mesh(compiled(SMALL, Options(routers="folded")), payload).hops < mesh(compiled(SMALL), payload).hops
+
+
+def test_folded_flow_may_be_the_end_of_a_route() -> None:
+    payload = {"items": [1, 2, 1]}
+    assert mesh(compiled(SMALL, Options(routers="folded")), payload, tail=()).final == mesh(compiled(SMALL), payload).final
+
+
+@pytest.mark.parametrize("key", ["a: b", "yes", "", "#x", "ü", "1", "a b", "- a", "ASYA_X"])
+@pytest.mark.parametrize(
+    "value", ["", "x", "a\nb\n", "a\n", "a\nb", " a\nb\n", "\x00a\nb\n", "\u2028", "\U000f0000", '"', "\\", 1, True, ["a: b"], {"c: d": 1}]
+)
+def test_values_read_back_as_they_were(key: str, value: object) -> None:
+    assert yaml.safe_load(dump({key: {key: value}})) == {key: {key: value}}
+
+
+def test_text_of_several_lines_is_a_block_and_others_are_quoted() -> None:
+    assert dump({"a": "b\nc\n"}) == "a: |\n  b\n  c\n"
+    assert dump({"a": "b\n"}) == 'a: "b\\n"\n'
 
 
 def test_stubs_are_starter_values_of_user_handlers() -> None:
