@@ -125,10 +125,6 @@ class _Lowering:
         )  # fmt: skip
 
     def text(self, node: ast.expr | ast.stmt) -> str:
-        """The node printed on its own; its names are noted."""
-        for one in ast.walk(node):
-            if isinstance(one, ast.Name):
-                self.names.add(one.id)
-            elif isinstance(one, ast.arg):
-                self.names.add(one.arg)
+        """The node printed on its own; its names are noted. A lambda's parameters hide nothing outside it and need not be."""
+        self.names |= {one.id for one in ast.walk(node) if isinstance(one, ast.Name)}
         return self.source.printed(node)

@@ -299,3 +299,15 @@ def test_input_schema_comes_from_the_parameters_class(head: str, annotation: str
 )
 def test_input_schema_is_open_where_nothing_describes_it(head: str, annotation: str, wanted: object) -> None:
     assert schema(head, annotation) == wanted
+
+
+@pytest.mark.parametrize(
+    ("imports", "first", "second", "shown"),
+    [
+        ("import h\nfrom h import f", "h.f", "f", "f"),
+        ("import h\nfrom h import f", "f", "h.f", "f"),
+    ],
+)
+def test_a_handler_of_two_spellings_is_shown_by_the_shorter(imports: str, first: str, second: str, shown: str) -> None:
+    done = compiled(f"{imports}\ndef flow(p: dict) -> dict:\n    p = {first}(p)\n    p = {second}(p)\n    return p\n")
+    assert [".".join(handler.text) for handler in done.program.flow.handlers] == [shown]
