@@ -7,70 +7,23 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from asya_cli.errors import Failed, TimedOut
 from asya_cli.output import Format, Talk, compact_json, pretty_json
 from asya_cli.run.gather import Ended, Gathering
-from asya_cli.run.hops import Hop, hop_line, in_order, trace_table
+from asya_cli.run.hops import Hop, in_order, trace_table
 from asya_cli.run.lines import Lines
-from asya_cli.run.pair import Refusal
 from asya_cli.run.post import Post, new_envelope
 from asya_cli.run.project import Project
 from asya_cli.run.route import reachable
 from asya_cli.run.session import RunOptions, Session, empty_state, state_folder
-from asya_core.wire.errors import AsyaError, Bug, RemoteFault
+from asya_cli.run.watch import Watch, show_traceback
 from asya_core.wire.names import split_entry
 
-__all__ = ["failure_of", "fault_of", "one_shot", "report", "show_traceback", "store_ended"]
-
-
-class _Watch:
-    """Hears the processes, keeps what the report needs, and wakes the run when something decides it."""
-
-    def __init__(self, talk: Talk, lines: Lines, awaited: set[str], *, tells_hops: bool) -> None:
-        self.talk = talk
-        self.lines = lines
-        self.awaited = set(awaited)
-        self.hops: list[Hop] = []
-        self.fault: AsyaError | None = None
-        self.changed = asyncio.Event()
-        self._tells_hops = tells_hops
-
-    def runtime_line(self, actor: str, text: str) -> None:
-        self.lines.handler(actor, text)
-
-    def sidecar_line(self, actor: str, line: Mapping[str, Any] | str) -> None:
-        if isinstance(line, str) or line["event"] != "delivery":
-            self.lines.sidecar(actor, line)
-
-    def ready(self, actor: str) -> None:
-        self.talk.detail(f"{actor} is ready")
-        self.awaited.discard(actor)
-        self.changed.set()
-
-    def hop(self, hop: Hop) -> None:
-        self.hops.append(hop)
-        if self._tells_hops:
-            self.talk.info(hop_line(hop))
-
-    def refused(self, actor: str, refusal: Refusal) -> None:
-        if self.fault is None:
-            show_traceback(self.talk, self.lines, actor, "\n".join(refusal.traceback))
-            self.fault = fault_of(actor, refusal)
-        self.changed.set()
-
-    def died(self, actor: str, part: str, code: int, last_line: str) -> None:
-        if self.fault is None:
-            how = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
-            message = f"The {part} of {actor} ended unexpectedly ({how})"
-            if part == "runtime":
-                self.fault = Failed("process_died", message, "look for its last lines above; a signal 9 may mean that memory is short")
-            else:
-                self.fault = Bug("process_died", message, "its last lines are above; please report it")
-        self.changed.set()
+__all__ = ["failure_of", "one_shot", "report", "store_ended"]
 
 
 async def one_shot(project: Project, route: tuple[str, ...], payload: Any, *, options: RunOptions, talk: Talk) -> None:
@@ -85,7 +38,7 @@ async def one_shot(project: Project, route: tuple[str, ...], payload: Any, *, op
     folder = state_folder(project, envelope["id"]) if options.keep else None
     gathering = Gathering(envelope["id"])
     lines = Lines(talk, list(names), only=options.only, least="info" if talk.verbose else "warning")
-    watch = _Watch(talk, lines, {split_entry(entry)[0] for entry in route}, tells_hops=not options.trace)
+    watch = Watch(talk, lines, {split_entry(entry)[0] for entry in route}, tells_hops=not options.trace)
 
     def on_end(ended: Ended, whole: Mapping[str, Any]) -> None:
         if folder is not None:
@@ -99,8 +52,12 @@ async def one_shot(project: Project, route: tuple[str, ...], payload: Any, *, op
         try:
             await session.declare(names)
             starting = asyncio.create_task(session.start(project.actors[name] for name in names))
-            await post.open()
-            await starting
+            try:
+                await post.open()
+                await starting
+            finally:
+                starting.cancel()
+                await asyncio.wait({starting})  # no pair is started any more when the session ends those that were
             deadline = time.monotonic() + options.timeout_seconds
             await _until(session, watch, lambda: not watch.awaited, deadline, envelope["id"])
             talk.info(f"Envelope ID: {envelope['id']}")
@@ -112,24 +69,13 @@ async def one_shot(project: Project, route: tuple[str, ...], payload: Any, *, op
     report(gathering, watch.hops, options=options, talk=talk, started_at=started_at, lines=lines)
 
 
-async def _until(session: Session, watch: _Watch, is_true: Any, deadline: float, envelope_id: str) -> None:
-    interrupted = asyncio.create_task(session.interrupted.wait())
+async def _until(session: Session, watch: Watch, is_true: Callable[[], bool], deadline: float, envelope_id: str) -> None:
     try:
-        while not is_true():
-            watch.changed.clear()
-            changed = asyncio.create_task(watch.changed.wait())
-            done, _ = await asyncio.wait(
-                {interrupted, changed}, timeout=max(0.0, deadline - time.monotonic()), return_when=asyncio.FIRST_COMPLETED
-            )
-            changed.cancel()
-            session.check_interrupted()
-            if watch.fault is not None:
-                raise watch.fault
-            if not done:
-                where = f"; not loaded yet: {', '.join(sorted(watch.awaited))}" if watch.awaited else ""
-                raise TimedOut("timed_out", f"Envelope {envelope_id} did not end within --timeout{where}", "give more --timeout")
-    finally:
-        interrupted.cancel()
+        await watch.until(is_true, interrupted=session.interrupted, deadline=deadline)
+    except TimeoutError:
+        where = f"; not loaded yet: {', '.join(sorted(watch.awaited))}" if watch.awaited else ""
+        raise TimedOut("timed_out", f"Envelope {envelope_id} did not end within --timeout{where}", "give more --timeout") from None
+    session.check_interrupted()
 
 
 def report(gathering: Gathering, hops: Sequence[Hop], *, options: RunOptions, talk: Talk, started_at: float, lines: Lines | None) -> None:
@@ -177,17 +123,6 @@ def _hint(error: Mapping[str, Any]) -> str:
             return "the handler names an actor that has no values file"
         case code:
             return f"error code {code}: see docs/reference"
-
-
-def fault_of(actor: str, refusal: Refusal) -> RemoteFault:
-    """The error for a runtime that did not start."""
-    return RemoteFault("handler_refused", f"Actor {actor}: {refusal.message}", refusal.hint or "correct the handler or its values file")
-
-
-def show_traceback(talk: Talk, lines: Lines | None, actor: str, text: str) -> None:
-    """Print `text` on stderr, unless its lines were shown as they came."""
-    if text.strip() and not (lines is not None and lines.has_shown(actor, text)):
-        talk.line(text.rstrip())
 
 
 def store_ended(folder: Path, ended: Ended, whole: Mapping[str, Any]) -> None:

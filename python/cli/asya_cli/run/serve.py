@@ -15,12 +15,13 @@ from asya_cli.run.gateway import LocalGateway
 from asya_cli.run.gather import Ended, Gathering
 from asya_cli.run.hops import Hop
 from asya_cli.run.lines import Lines
-from asya_cli.run.one_shot import failure_of, fault_of, store_ended
+from asya_cli.run.one_shot import failure_of, store_ended
 from asya_cli.run.pair import Refusal
 from asya_cli.run.post import Post
 from asya_cli.run.project import Project
 from asya_cli.run.reload import Reloader
 from asya_cli.run.session import RunOptions, Session, check_not_served, empty_state, state_folder
+from asya_cli.run.watch import fault_of
 from asya_core.wire.errors import AsyaError
 from asya_core.wire.names import is_end_actor
 
