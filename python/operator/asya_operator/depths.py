@@ -1,7 +1,7 @@
 """Looks at all queues every half minute and wakes the actors whose status is out of date. Run by `app`; decides nothing.
 
 One call per namespace and transport. A queue that is missing is declared again at once: whoever deleted it, senders and consumers wait
-for it.
+for it. A broker that does not answer is looked at anew by each actor, whose status then says so; one that answers again wakes them.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 
 from asya_core.ops.logs import Log
-from asya_core.wire.errors import AsyaError
+from asya_core.wire.errors import AsyaError, Unavailable
 from asya_core.wire.names import queue_name
 from asya_operator.conditions import Depth, rounded_depth
 from asya_operator.events import Events
@@ -66,7 +66,7 @@ class DepthPoll:
         groups: dict[tuple[str, str], list[Actor]] = defaultdict(list)
         for actor in self._world.actors:
             memory = self._reconciler.memories.get(actor.key)
-            if memory is not None and memory.ensured is not None and actor.deleted is None:
+            if memory is not None and memory.queue is not None and actor.deleted is None:
                 groups[actor.namespace, actor.transport or self._default_transport].append(actor)
         for (namespace, transport), actors in groups.items():
             queues = self._queues.get(transport)
@@ -77,13 +77,29 @@ class DepthPoll:
             except AsyaError as error:
                 # An unknown number is no number: the status keeps the last one, QueueReady is for `ensure` to say.
                 self._log.warning("queues not read", namespace=namespace, transport=transport, error=error.message)
+                if isinstance(error, Unavailable):
+                    self._ask_again(actors)
                 continue
             for actor in actors:
                 name = queue_name(*actor.key)
-                if name in found:
+                if self._lacks_queue(actor):
+                    self._wake(actor.key, True)
+                elif name in found:
                     self._take(actor, found[name])
                 else:
                     self._restore(actor, name)
+
+    def _ask_again(self, actors: list[Actor]) -> None:
+        """Let those reach for the broker whose status still says that all is well; the others do already, with growing delay."""
+        for actor in actors:
+            if not self._lacks_queue(actor):
+                self._reconciler.renew(actor.key)
+                self._wake(actor.key, False)
+
+    def _lacks_queue(self, actor: Actor) -> bool:
+        """Whether the last declaration of its queue failed, or is still to come."""
+        memory = self._reconciler.memories.get(actor.key)
+        return memory is not None and memory.ensured is None
 
     def _take(self, actor: Actor, depth: Depth | None) -> None:
         memory = self._reconciler.memories.get(actor.key)

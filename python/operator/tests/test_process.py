@@ -258,6 +258,23 @@ def test_missing_queue_is_declared_again_and_depths_are_shown(with_api, tmp_path
     with_api(body)
 
 
+def test_broker_that_is_away_is_told_of_actors_at_rest_and_back_without_delay(with_api, tmp_path):
+    async def body(api: FakeApi) -> None:
+        queues = MemoryQueues()
+        given = chosen(reconcile={"queueInterval": "50ms"})
+        async with running(api, tmp_path, queues=queues, given=given) as (operator, _):
+            await operator.working.wait()
+            api.put("asyncactors", actor())
+            await until(lambda: reason(api) == "Napping")
+            queues.down = True
+            await until(lambda: reason(api) == "BrokerUnreachable")
+            queues.down = False
+            await until(lambda: reason(api) == "Napping")
+            assert "QueueRestored" not in {found["reason"] for found in api.objects["events"].values()}
+
+    with_api(body)
+
+
 def test_resync_writes_nothing(with_api, tmp_path):
     async def body(api: FakeApi) -> None:
         queues = MemoryQueues()
