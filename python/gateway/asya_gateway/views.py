@@ -56,13 +56,15 @@ def view(row: Row) -> dict[str, Any]:
 
 
 def event_view(row: Row) -> dict[str, Any]:
-    """One event: ``{seq, at, kind, actor?, hop?, attempt?, …}``, what `kind` adds spliced in."""
+    """One event: ``{seq, at, kind, actor?, hop?, attempt?, …}``, what `kind` adds spliced in; ``times`` by the actor's own clock."""
     shown: dict[str, Any] = {"seq": row["seq"], "at": time_text(row["at"]), "kind": row["kind"]}
     for key in ("actor", "hop", "attempt"):
         if row[key] is not None:
             shown[key] = row[key]
     if row["data"] is not None:
         shown.update(json.loads(row["data"]))
+    if "times" in shown:
+        shown["times"] = {state: time_text(at) for state, at in shown["times"].items()}
     return shown
 
 

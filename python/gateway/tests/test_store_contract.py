@@ -170,6 +170,49 @@ def test_a_late_report_of_an_earlier_actor_does_not_move_the_envelope_back(make_
     assert (row["actor"], row["hop"], row["progress"]) == ("b", 1, 50)
 
 
+def test_progress_after_the_end_is_told_in_the_history_and_changes_nothing_else(make_store: Make) -> None:
+    """Progress comes in batches, the end at once: without this the history of a quick envelope would have no actors."""
+
+    async def work(store: Store) -> Any:
+        await store.write(lambda tx: create(tx, new(route=["start"])))
+        await store.write(lambda tx: record_final(tx, Finished(id="e1", status=Status.SUCCEEDED, actor="happy-end"), NOW + 1))
+        before = await store.read(row_of)
+        late = [
+            Progress(id="e1", actor="b", hop=1, attempt=1, state="done", route=["start", "b"], times={"running": NOW - 5, "done": NOW - 2}),
+            Progress(id="e1", actor="start", hop=0, attempt=1, state="done", route=["start"]),
+        ]
+        changed = [await store.write(lambda tx, each=each: record_progress(tx, [each], NOW + 2)) for each in late]
+        return before, changed, await store.read(lambda tx: (row_of(tx), events_of(tx)))
+
+    before, changed, (row, events) = run(make_store, work)
+    assert changed == [["e1"], ["e1"]]
+    assert {**row, "seq": 0} == {**before, "seq": 0, "route": '["start","b"]', "hop": 1}
+    assert row["seq"] == before["seq"] + 2
+    assert [(each["seq"], each["kind"], each["actor"], each["hop"]) for each in events[2:]] == [
+        (3, "progress", "b", 1),
+        (4, "progress", "start", 0),
+    ]
+    assert json.loads(events[2]["data"]) == {
+        "status": "succeeded",
+        "state": "done",
+        "progress": 100,
+        "of": 2,
+        "late": True,
+        "times": {"running": NOW - 5, "done": NOW - 2},
+    }
+
+
+def test_progress_after_the_end_of_a_silent_tool_is_not_kept(make_store: Make) -> None:
+    async def work(store: Store) -> Any:
+        await store.write(lambda tx: create(tx, new()))
+        await store.write(lambda tx: record_final(tx, Finished(id="e1", status=Status.SUCCEEDED), NOW))
+        report = Progress(id="e1", actor="a", hop=0, attempt=1, state="done")
+        await store.write(lambda tx: record_progress(tx, [report], NOW, silent={"t"}))
+        return await store.read(events_of)
+
+    assert [each["kind"] for each in run(make_store, work)] == ["status", "final"]
+
+
 def test_cancelled_numbers_follow_commits(make_store: Make) -> None:
     async def work(store: Store) -> Any:
         ids = [f"e{n}" for n in range(20)]

@@ -5,6 +5,7 @@ Progress may be dropped, and is when too much of it waits. A final report is ans
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
@@ -45,6 +46,8 @@ class _Report(msgspec.Struct):
     attempt: int = 1
     parent_id: str | None = None
     route: list[str] | None = None
+    at: datetime | None = None
+    earlier: dict[str, datetime] = {}
 
 
 class _Reports(msgspec.Struct):
@@ -231,6 +234,7 @@ def _progress(told: _Report) -> Progress:
     route = told.route
     if route is not None and (len(route) > _MAX_ROUTE or not all(is_route_entry(entry) for entry in route)):
         raise RemoteFault("bad_report", f"Progress of {told.id} has no legal route", "see docs/reference/envelope.md")
+    times = told.earlier if told.at is None else {**told.earlier, told.state: told.at}
     return Progress(
         id=told.id,
         actor=told.actor,
@@ -239,4 +243,5 @@ def _progress(told: _Report) -> Progress:
         state=told.state,
         route=tuple(route) if route else None,
         parent_id=told.parent_id,
+        times={state: int(at.timestamp() * 1000) for state, at in times.items() if state in _STATES and at.tzinfo is not None},
     )

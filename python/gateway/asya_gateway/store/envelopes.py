@@ -6,8 +6,8 @@ same transaction, so that numbers have no gaps and follow commits.
 
 import json
 import re
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from asya_gateway.progress import percent
@@ -57,7 +57,11 @@ class NewEnvelope:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """One progress report of a sidecar."""
+    """One progress report of a sidecar.
+
+    Attributes:
+        times: milliseconds since 1970, by the sidecar's clock, at which this attempt came into each state that is known of.
+    """
 
     id: str
     actor: str
@@ -66,6 +70,7 @@ class Progress:
     state: str
     route: Sequence[str] | None = None
     parent_id: str | None = None
+    times: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +138,11 @@ def create(tx: Tx, new: NewEnvelope) -> tuple[Row, bool]:
 
 
 def record_progress(tx: Tx, reports: Iterable[Progress], now: int, silent: Collection[str] = ()) -> list[str]:
-    """Take progress reports in order; gives the ids that changed. Reports of final envelopes and of `silent` tools change nothing."""
+    """Take progress reports in order; gives the ids that changed. Reports of `silent` tools change nothing.
+
+    Sidecars send progress in batches, end actors their reports at once: what a quick envelope's actors say comes after its end. It is kept
+    as an event for the history, marked ``late``; the envelope stays as it is.
+    """
     # In one order everywhere, so that two replicas never wait for one another's rows; reports of one envelope keep theirs.
     batch = sorted(reports, key=lambda each: each.id)
     known = {row["id"]: row for row in tx.all("find_states", ids=list(dict.fromkeys(each.id for each in batch)))}
@@ -142,7 +151,11 @@ def record_progress(tx: Tx, reports: Iterable[Progress], now: int, silent: Colle
         row = known.get(report.id)
         if row is None:
             row = known[report.id] = _heard_of(tx, report.id, report.parent_id, list(report.route or ()), now)
-        if Status(row["status"]) in FINAL or row["tool"] in silent:
+        if row["tool"] in silent:
+            continue
+        if Status(row["status"]) in FINAL:
+            _late_progress(tx, report, now)
+            changed[report.id] = None
             continue
         route = list(report.route) if report.route else json.loads(row["route"])
         moved = tx.one(
@@ -154,11 +167,13 @@ def record_progress(tx: Tx, reports: Iterable[Progress], now: int, silent: Colle
             progress=percent(hop=report.hop, state=report.state, route_length=len(route)),
             now=now,
         )
-        if moved is None:
+        if moved is None:  # final since the look above: another replica
+            _late_progress(tx, report, now)
+            changed[report.id] = None
             continue
         if report.parent_id and not row["parent_id"]:
             tx.all("adopt", id=report.id, parent_id=report.parent_id)
-        data = {"status": Status.RUNNING, "state": report.state, "progress": moved["progress"], "of": len(route)}
+        data = {"status": Status.RUNNING, "state": report.state, "progress": moved["progress"], "of": len(route), **_times(report)}
         _event(tx, report.id, moved["seq"], now, "progress", report.actor, report.hop, report.attempt, data)
         changed[report.id] = None
     return list(changed)
@@ -261,6 +276,22 @@ def _heard_of(tx: Tx, envelope_id: str, parent_id: str | None, route: list[str],
     if inserted is not None:  # else another replica heard of it a moment ago
         _event(tx, envelope_id, 1, now, "status", data={"status": Status.PENDING})
     return dict(tx.all("find_states", ids=[envelope_id])[0])
+
+
+def _late_progress(tx: Tx, report: Progress, now: int) -> None:
+    """Tell the history what an actor did before the end, or in spite of it."""
+    if report.route:
+        tx.all("route_in_the_end", id=report.id, hop=report.hop, route=_json(list(report.route)))
+    late = tx.one("late", id=report.id)
+    if late is None:
+        return  # forgotten in between
+    route = report.route or json.loads(late["route"])
+    data = {"status": late["status"], "state": report.state, "progress": late["progress"], "of": len(route), "late": True, **_times(report)}
+    _event(tx, report.id, late["seq"], now, "progress", report.actor, report.hop, report.attempt, data)
+
+
+def _times(report: Progress) -> dict[str, Any]:
+    return {"times": dict(report.times)} if report.times else {}
 
 
 def _count_upwards(

@@ -64,6 +64,30 @@ def test_reports_make_progress_and_the_final_one_ends_it(gateway: Gateway) -> No
     assert "finished_at" in answer.json()
 
 
+def test_times_that_sidecars_report_are_told_and_progress_after_the_end_too(gateway: Gateway) -> None:
+    envelope_id = gateway.envelope("two-hops")
+    gateway.final(envelope_id, result=1)
+    gateway.progress(
+        {
+            "id": envelope_id,
+            "state": "done",
+            "hop": 0,
+            "at": "2026-01-01T00:00:01.5Z",
+            "earlier": {"received": "2026-01-01T00:00:00+00:00", "running": "2026-01-01T01:00:01+01:00"},
+        }
+    )
+    assert gateway.view(envelope_id)["status"] == "succeeded"
+    last = gateway.client.get(f"/envelopes/{envelope_id}/events").json()["events"][-1]
+    assert (last["kind"], last["late"], last["state"], last["actor"]) == ("progress", True, "done", "text-processor")
+    assert last["times"] == {
+        "received": "2026-01-01T00:00:00.000Z",
+        "running": "2026-01-01T00:00:01.000Z",
+        "done": "2026-01-01T00:00:01.500Z",
+    }
+    answer = gateway.client.get(f"/envelopes/{envelope_id}/stream")
+    assert [event for event, _, _ in events_of(answer.text)] == ["status", "final"]
+
+
 def test_percentage_never_falls_when_a_router_lengthens_the_route(gateway: Gateway) -> None:
     envelope_id = gateway.envelope("two-hops")
     gateway.progress({"id": envelope_id, "state": "done", "hop": 0})

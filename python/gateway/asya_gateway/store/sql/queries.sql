@@ -67,8 +67,12 @@ WHERE id = :id AND status IN ('pending', 'running')
 RETURNING seq, parent_id, owner, tool, flow, created_at;
 
 -- name: late
--- A final report that came after another one: told in the history, changes nothing.
-UPDATE envelopes SET seq = seq + 1 WHERE id = :id RETURNING seq, status;
+-- A report that came after the end: told in the history, changes nothing.
+UPDATE envelopes SET seq = seq + 1 WHERE id = :id RETURNING seq, status, progress, route;
+
+-- name: route_in_the_end
+-- The route that a late report tells, unless a later actor told its own: routers change it, and the final report does not name it.
+UPDATE envelopes SET route = :route, hop = :hop WHERE id = :id AND hop <= :hop;
 
 -- name: adopt
 -- What a report knows of the envelope's parent, if it was not known.
