@@ -34,12 +34,13 @@ def pod(runtime: Json | None = None, others: list[Json] | None = None, **keys: A
 
 def create(kube: Kube, namespace: str, body: Json, *, dry: bool = True) -> Json:
     options = {"dry_run": "All"} if dry else {}
-    return dict(kube.custom.create_namespaced_custom_object(GROUP, VERSION, namespace, PLURAL, body, **options))
+    made: Json = kube.custom.create_namespaced_custom_object(GROUP, VERSION, namespace, PLURAL, body, **options)
+    return made
 
 
 def refusal(error: ApiException) -> str:
     assert error.status == 422, error.body
-    return str(json.loads(error.body)["message"])
+    return str(json.loads(error.body or "{}")["message"])
 
 
 NOT_OURS = "belong to the operator"

@@ -69,7 +69,7 @@ def _await_template(stage: Stage, word: str) -> None:
 
 
 def _greeting(pod_spec: Any) -> str:
-    return next(each.value for container in pod_spec.containers for each in container.env or [] if each.name == "GREETING")
+    return next(str(each.value) for container in pod_spec.containers for each in container.env or [] if each.name == "GREETING")
 
 
 def test_kubectl_prints_the_columns_of_the_documentation(crewed: Stage, cluster: ExistingCluster) -> None:
