@@ -1,8 +1,8 @@
-"""Reports to the gateway: progress, which may be lost, and final status, whose every answer is told.
+"""Reports to the gateway: progress, of which the newest per envelope is kept until taken, and final status, whose every answer is told.
 
 Made by `app` if a gateway is set; called by `perform`; answers go to `consume`. Decides nothing: final reports that found no gateway are
 tried again by the core. What reports say is made in `reports`, in the threads here: the loop's thread only remembers. No delivery waits for
-anything here but an end actor's.
+anything here but an end actor's. Progress is lost only over a bound, when the gateway refuses it for good, and when the process ends.
 
 One thread for progress and a few for final reports, each with a connection of its own: at most ten progress requests a second are no hot
 path.
@@ -20,7 +20,7 @@ from typing import Any, Final
 import msgspec
 
 from asya_core.ops.logs import Log
-from asya_sidecar.effects import Cancelled, FinalAnswer, FinalReported, Report, ReportFinal
+from asya_sidecar.effects import Cancelled, FinalAnswer, FinalReported, ProgressStatus, Report, ReportFinal
 from asya_sidecar.gateway_client import GatewayConnection
 from asya_sidecar.reports import final_body, final_without_result, is_recorded, progress_bodies, told_cancelled
 
@@ -36,6 +36,11 @@ _LAST_PAUSE_SECONDS: Final = 30.0
 _FINAL_THREADS: Final = 4
 _GIVEN_UP: Final = HTTPStatus.UNPROCESSABLE_ENTITY
 """The one answer after which the same report is not sent again; all others are: a token may be rotated, an address corrected."""
+_NEVER_TAKEN: Final = (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _GIVEN_UP)
+"""Answers after which the same progress is not sent again: one bad report must not hold up all that come after it."""
+
+_Waiting = tuple[Report, float, tuple[tuple[ProgressStatus, float], ...]]
+"""A report, its time, and the states before it of the same attempt, which it took the place of, with theirs."""
 
 
 class Reporter:
@@ -69,7 +74,7 @@ class Reporter:
         self._dropped = dropped
         self._reported = reported
         self._wall = wall
-        self._waiting: OrderedDict[str, tuple[Report, float]] = OrderedDict()
+        self._waiting: OrderedDict[str, _Waiting] = OrderedDict()
         self._timer: asyncio.TimerHandle | None = None
         self._is_sending = False
         self._pause = 0.0
@@ -77,13 +82,16 @@ class Reporter:
         self._is_final_down = False
         self._loop = asyncio.get_running_loop()
         self._idle = asyncio.Event()
-        self._progress_jobs: queue.SimpleQueue[list[tuple[Report, float]] | None] = queue.SimpleQueue()
+        self._progress_jobs: queue.SimpleQueue[list[_Waiting] | None] = queue.SimpleQueue()
         self._final_jobs: queue.SimpleQueue[ReportFinal | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
 
     def report(self, report: Report) -> None:
-        """Remember the envelope's state as the latest; it goes out with the next batch."""
-        self._waiting[report.envelope_id] = (report, self._wall())
+        """Remember the envelope's state as the latest; it goes with the next batch, and so do the times of this attempt's earlier ones."""
+        before = self._waiting.get(report.envelope_id)
+        is_same = before is not None and before[0].current == report.current and before[0].attempt == report.attempt
+        earlier = (*before[2], (before[0].status, before[1])) if before is not None and is_same else ()
+        self._waiting[report.envelope_id] = (report, self._wall(), earlier)
         if len(self._waiting) > _MAX_WAITING:
             self._waiting.popitem(last=False)
             self._dropped(1)
@@ -109,6 +117,8 @@ class Reporter:
                 await asyncio.wait_for(self._idle.wait(), timeout_seconds)
             except TimeoutError:
                 self._dropped(len(self._waiting))
+        elif self._waiting:
+            self._dropped(len(self._waiting))
         for thread in self._threads:
             (self._progress_jobs if thread.name == "progress" else self._final_jobs).put(None)
 
@@ -122,11 +132,14 @@ class Reporter:
             self._start("progress", self._progress_worker)
         self._progress_jobs.put(batch)
 
-    def _sent(self, lost: int, problem: str, asked_pause: float) -> None:
-        """A batch is through; `problem` is empty if all of it was taken."""
+    def _sent(self, unsent: list[_Waiting], problem: str, asked_pause: float, is_refused: bool) -> None:
+        """A batch is through; `problem` is empty if all of it was taken, `unsent` is what was not, `is_refused` for good."""
         self._is_sending = False
         if problem:
-            self._dropped(lost)
+            if is_refused:
+                self._dropped(len(unsent))
+            else:
+                self._keep(unsent)
             if self._pause == 0.0:
                 self._log.warning("progress reports fail", reason=problem)
             self._pause = min(max(self._pause * 2, _FIRST_PAUSE_SECONDS, asked_pause), _LAST_PAUSE_SECONDS)
@@ -141,12 +154,25 @@ class Reporter:
             self._dropped(len(self._waiting))
             self._idle.set()
 
+    def _keep(self, unsent: list[_Waiting]) -> None:
+        """Put back, as the oldest, what no newer report of its envelope has replaced meanwhile; over the bound the oldest are dropped."""
+        older = [each for each in unsent if each[0].envelope_id not in self._waiting]
+        room = max(0, _MAX_WAITING - len(self._waiting))
+        if len(older) > room:
+            self._dropped(len(older) - room)
+            older = older[len(older) - room :]
+        for each in reversed(older):
+            self._waiting[each[0].envelope_id] = each
+            self._waiting.move_to_end(each[0].envelope_id, last=False)
+
     def _progress_worker(self) -> None:
         connection = self._connect()
         cursor: Any = None
         while (batch := self._progress_jobs.get()) is not None:
-            left, problem, asked_pause = len(batch), "", 0.0
-            reports = ((report, _timestamp(at)) for report, at in batch)
+            left, problem, asked_pause, is_refused = len(batch), "", 0.0, False
+            reports = (
+                (report, _timestamp(at), {status.value: _timestamp(time) for status, time in earlier}) for report, at, earlier in batch
+            )
             for body, count in progress_bodies(reports, actor=self._actor, cursor=cursor):
                 try:
                     answer = connection.post("/internal/v1/progress", body, _TIMEOUT_SECONDS)
@@ -155,12 +181,13 @@ class Reporter:
                     break
                 if answer.status != HTTPStatus.OK:
                     problem, asked_pause = answer.problem, answer.retry_after_seconds
+                    is_refused = answer.status in _NEVER_TAKEN
                     break
                 left -= count
                 cancelled, cursor = told_cancelled(answer.body, cursor)
                 if cancelled:
                     self._in_loop(self._sink, Cancelled(cancelled))
-            self._in_loop(self._sent, left, problem, asked_pause)
+            self._in_loop(self._sent, batch[len(batch) - left :], problem, asked_pause, is_refused)
         connection.close()
 
     # --------------------------------------------------------------------------------------------------------------- final

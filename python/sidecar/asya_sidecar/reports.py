@@ -4,7 +4,7 @@ Called by `reporter`, in its threads. The API is specified in the gateway's page
 described in docs/reference/sidecar.md.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -25,13 +25,14 @@ _decode_any: Final = msgspec.json.Decoder().decode
 _encode: Final = msgspec.json.encode
 
 
-def progress_bodies(reports: Iterable[tuple[Report, str]], *, actor: str, cursor: Any) -> Iterator[tuple[bytes, int]]:
+def progress_bodies(reports: Iterable[tuple[Report, str, Mapping[str, str]]], *, actor: str, cursor: Any) -> Iterator[tuple[bytes, int]]:
     """Bodies of ``/internal/v1/progress``, each with the number of reports in it; each at most 1 MiB, or one report.
 
-    ``{"reports": [{"id", "parent_id"?, "actor", "hop", "attempt", "state", "route"?, "at"}], "cursor"?}``.
+    ``{"reports": [{"id", "parent_id"?, "actor", "hop", "attempt", "state", "route"?, "at", "earlier"?}], "cursor"?}``;
+    ``earlier`` has the times of states of the same attempt that were not told on their own.
 
     Args:
-        reports: each with its time, RFC 3339.
+        reports: each with its time, RFC 3339, and the times of the states before it that it took the place of.
         actor: whose sidecar this is.
         cursor: what the last answer gave; None if there was none.
     """
@@ -39,8 +40,8 @@ def progress_bodies(reports: Iterable[tuple[Report, str]], *, actor: str, cursor
     tail = b"]}" if cursor is None else b'],"cursor":' + _encode(cursor) + b"}"
     items: list[bytes] = []
     size = 0
-    for report, at in reports:
-        item = _progress_item(report, actor, at)
+    for report, at, earlier in reports:
+        item = _progress_item(report, actor, at, earlier)
         if items and size + len(item) > _MAX_BODY_BYTES:
             yield head + b",".join(items) + tail, len(items)
             items, size = [], 0
@@ -50,7 +51,7 @@ def progress_bodies(reports: Iterable[tuple[Report, str]], *, actor: str, cursor
         yield head + b",".join(items) + tail, len(items)
 
 
-def _progress_item(report: Report, actor: str, at: str) -> bytes:
+def _progress_item(report: Report, actor: str, at: str, earlier: Mapping[str, str]) -> bytes:
     item: dict[str, Any] = {"id": report.envelope_id}
     if report.parent_id is not None:
         item["parent_id"] = report.parent_id
@@ -58,6 +59,8 @@ def _progress_item(report: Report, actor: str, at: str) -> bytes:
     if len(report.route) <= _MAX_ROUTE:
         item["route"] = report.route
     item["at"] = at
+    if earlier:
+        item["earlier"] = earlier
     return _encode(item)
 
 

@@ -11,8 +11,8 @@ from asya_sidecar.reports import final_body, final_without_result, is_recorded, 
 REFERENCE = {"key": "results/7.json", "bytes": 3, "sha256": "a" * 64}
 
 
-def report(envelope_id: str, route: tuple[str, ...] = ("a",), parent_id: str | None = None) -> tuple[Report, str]:
-    return Report(envelope_id, ProgressStatus.RUNNING, 0, 1, route, parent_id), "T"
+def report(envelope_id: str, route: tuple[str, ...] = ("a",), parent_id: str | None = None) -> tuple[Report, str, dict[str, str]]:
+    return Report(envelope_id, ProgressStatus.RUNNING, 0, 1, route, parent_id), "T", {}
 
 
 def final(actor: str = "happy-end", **members: Any) -> dict[str, Any]:
@@ -24,6 +24,14 @@ def test_a_cursor_goes_with_the_reports() -> None:
 
     assert (json.loads(body)["cursor"], count) == ({"n": [1]}, 2)
     assert [each.get("parent_id") for each in json.loads(body)["reports"]] == [None, "1"]
+
+
+def test_times_of_states_that_were_not_told_go_with_the_one_that_is() -> None:
+    first, second = report("1"), report("2")
+
+    [(body, _)] = progress_bodies([(*first[:2], {"received": "R"}), second], actor="a", cursor=None)
+
+    assert [each.get("earlier") for each in json.loads(body)["reports"]] == [{"received": "R"}, None]
 
 
 def test_nothing_to_report_is_no_request() -> None:

@@ -160,7 +160,7 @@ def play(run: Any, new_events: Any, log: Log, gateway: Gateway, monkeypatch: pyt
     return play
 
 
-def test_reports_of_one_period_go_as_one_request_with_the_latest_state_each(play: Play) -> None:
+def test_reports_of_one_period_go_as_one_request_with_the_latest_state_each_and_the_times_of_earlier_ones(play: Play) -> None:
     async def scene(stage: Stage) -> None:
         stage.report("1")
         stage.report("2", parent_id="1")
@@ -180,10 +180,33 @@ def test_reports_of_one_period_go_as_one_request_with_the_latest_state_each(play
                     "state": "done",
                     "route": ["s", "a"],
                     "at": "1970-01-01T00:00:00.500Z",
+                    "earlier": {"running": "1970-01-01T00:00:00.500Z"},
                 },
-                {**body["reports"][0], "id": "2", "parent_id": "1", "state": "running"},
+                {
+                    "id": "2",
+                    "parent_id": "1",
+                    "actor": "a",
+                    "hop": 1,
+                    "attempt": 2,
+                    "state": "running",
+                    "route": ["s", "a"],
+                    "at": "1970-01-01T00:00:00.500Z",
+                },
             ]
         }
+
+    play(scene)
+
+
+def test_times_of_another_attempt_are_not_told_with_the_latest_one(play: Play) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.reporter.report(Report("1", ProgressStatus.RETRYING, 1, 1, ("s", "a"), None))
+        stage.reporter.report(Report("1", ProgressStatus.RECEIVED, 1, 2, ("s", "a"), None))
+
+        await stage.gateway.request()
+
+        [told] = stage.gateway.requests[0][2]["reports"]
+        assert (told["attempt"], told["state"], "earlier" in told) == (2, "received", False)
 
     play(scene)
 
@@ -249,18 +272,87 @@ def test_an_answer_that_is_not_as_it_should_be_harms_nothing(play: Play, answer:
     play(scene)
 
 
-def test_a_failing_gateway_costs_the_reports_of_the_request_and_the_next_ones_go_later(play: Play) -> None:
+@pytest.mark.parametrize("status", [401, 404, 429, 500, 503])
+def test_reports_that_a_gateway_did_not_take_go_again_as_the_oldest(play: Play, status: int) -> None:
     async def scene(stage: Stage) -> None:
-        stage.gateway.status = 500
+        stage.gateway.statuses = [status]
+        for each in ("1", "2"):
+            stage.report(each)
+        await stage.gateway.request()
+        stage.report("3")
+
+        await stage.gateway.request()
+
+        assert [each["id"] for each in stage.gateway.requests[1][2]["reports"]] == ["1", "2", "3"]
+        assert stage.dropped == 0
+
+    play(scene)
+
+
+def test_a_batch_without_an_answer_in_time_goes_again(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reporter_module, "_TIMEOUT_SECONDS", 0.05)
+
+    async def scene(stage: Stage) -> None:
+        stage.gateway.hold.clear()
         stage.report("1")
         await stage.gateway.request()
-        stage.gateway.status = 200
+        await stage.gateway.request()  # the second begins only after the first was given up
+
+        stage.gateway.hold.set()
+        assert [body["reports"][0]["id"] for _, _, body in stage.gateway.requests[:2]] == ["1", "1"]
+        assert stage.dropped == 0
+
+    play(scene)
+
+
+def test_a_newer_report_replaces_the_one_that_was_not_taken(play: Play) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.gateway.statuses = [500]
+        stage.gateway.hold.clear()
+        stage.report("1")
+        await stage.gateway.request()
+        stage.report("1", ProgressStatus.DONE)
+        stage.gateway.hold.set()
+
+        await stage.gateway.request()
+
+        assert [(each["id"], each["state"]) for each in stage.gateway.requests[1][2]["reports"]] == [("1", "done")]
+
+    play(scene)
+
+
+def test_of_reports_that_were_not_taken_the_newest_10000_are_kept(play: Play) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.gateway.statuses = [500]
+        stage.gateway.hold.clear()
+        for number in range(500):
+            stage.report(f"old-{number}")
+        await stage.gateway.request()
+        for number in range(9_997):
+            stage.report(str(number))
+        stage.gateway.hold.set()
+
+        await stage.gateway.request()
+
+        assert stage.dropped == 497
+        assert [each["id"] for each in stage.gateway.requests[1][2]["reports"][:4]] == ["old-497", "old-498", "old-499", "0"]
+
+    play(scene)
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_reports_that_will_never_be_taken_are_dropped_and_the_next_ones_go(play: Play, status: int) -> None:
+    async def scene(stage: Stage) -> None:
+        stage.gateway.statuses = [status]
+        stage.report("1")
+        await stage.gateway.request()
+        await asyncio.wait_for(stage.dropped_some.wait(), WAIT)
         stage.report("2")
 
         await stage.gateway.request()
 
         assert stage.dropped == 1
-        assert stage.gateway.requests[1][2]["reports"][0]["id"] == "2"
+        assert [each["id"] for each in stage.gateway.requests[1][2]["reports"]] == ["2"]
 
     play(scene)
 
@@ -453,7 +545,7 @@ def test_final_reports_do_not_wait_for_progress(play: Play) -> None:
 
 def test_a_pause_that_the_gateway_asks_for_is_kept(play: Play) -> None:
     async def scene(stage: Stage) -> None:
-        stage.gateway.status = 429
+        stage.gateway.status = 422  # dropped at once, which tells that the answer has been heard
         stage.gateway.headers = {"Retry-After": "30"}
         stage.report("1")
         await stage.gateway.request()

@@ -75,11 +75,11 @@ def test_messages_flow_whatever_the_gateway_does(mesh: Any, kind: str) -> None:
 
 
 def test_lost_reports_are_counted_and_readiness_does_not_ask_for_the_gateway(mesh: Any) -> None:
-    with answering(503) as url:
+    with answering(422) as url:
         actor = mesh.actor("a", "sample.identity", ASYA_GATEWAY_URL=url).ready()
 
         mesh.send("a", {"id": "7", "route": {"actors": ["a"], "current": 0}, "payload": 1})
-        assert actor.sidecar.event("progress reports fail")["reason"] == "the gateway answered 503"
+        assert actor.sidecar.event("progress reports fail")["reason"] == "the gateway answered 422"
 
         actor.get_until("/metrics", lambda status, text: 'progress_dropped_total{actor="a"} 1' in text)
         assert actor.get("/ready")[0] == 200
