@@ -51,7 +51,7 @@ charts: setup ## Render every chart with both Helms and check what comes out
 docs: setup services ## Documentation checked against the code, and every example run
 	@ci/test.sh docs
 
-test: setup static verify services ## Everything that needs this machine alone
+test: setup services ## Everything that needs this machine alone, static and verify included
 	@ci/test.sh all
 
 images: ## Build the images of all components, from their Dockerfiles

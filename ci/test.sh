@@ -21,6 +21,12 @@ branches() { # 100 % branches of the pure modules, by the tests beside the packa
     .venv/bin/coverage report --fail-under=100 --skip-covered
 }
 
+declare -A lanes
+aside() { # LANE ARG…: pytest in the background, its output in a file
+    .venv/bin/pytest -q "${@:2}" --durations=8 >"$logs/$1" 2>&1 &
+    lanes[$1]=$!
+}
+
 case $tier in
     unit)
         .venv/bin/pytest -n 2 -q python "${coverage[@]}"
@@ -33,17 +39,20 @@ case $tier in
     contract | counts | faults | docs) .venv/bin/pytest -q "tests/$tier" ;;
     all)
         ci/helm.sh >/dev/null || [ -z "${CI:-}" ] # both Helms for tests/charts; on a laptop without npm or Go those are skipped
-        echo "test: experiments that hurt their broker begin; they mostly wait, and are printed at the end"
-        log=$(mktemp); trap 'rm -f "$log"' EXIT
-        .venv/bin/pytest -q tests --ignore=tests/e2e -m hurts_broker --durations=8 >"$log" 2>&1 &
-        experiments=$!
+        logs=$(mktemp -d); trap 'rm -rf "$logs"' EXIT
         status=0
+        echo "test: experiments that hurt their broker begin; they mostly wait, and are printed at the end"
+        aside hurt tests --ignore=tests/e2e -m hurts_broker
+        ci/static.sh && ci/verify.sh || status=$?
         echo "test: beside the packages, with branch coverage of the pure modules"
         { .venv/bin/pytest -n 2 -q python "${coverage[@]}" && branches; } || status=$?
-        echo "test: what crosses components"
-        .venv/bin/pytest -q tests --ignore=tests/e2e -m "not hurts_broker" --durations=8 || status=$?
-        wait "$experiments" || status=$?
-        cat "$log"
+        echo "test: what crosses components, in two halves side by side"
+        aside charts tests/charts tests/docs
+        .venv/bin/pytest -q tests --ignore=tests/e2e --ignore=tests/charts --ignore=tests/docs -m "not hurts_broker" --durations=8 || status=$?
+        for lane in charts hurt; do
+            wait "${lanes[$lane]}" || status=$?
+            cat "$logs/$lane"
+        done
         exit "$status"
         ;;
     *) echo "test: unknown tier '$tier'; expected unit, contract, counts, faults, charts, docs or all" >&2; exit 2 ;;
