@@ -21,7 +21,7 @@ driver=
 version=$(sed -nE 's/^version = "(.*)"$/\1/p' pyproject.toml)
 storage_limit_mb=6000
 all=(runtime sidecar operator crew gateway)
-tests=(my-processor text-analysis-flow-routers)
+tests=(my-processor my-processor-v2 text-analysis-flow-routers)
 flow=examples/flows/compiled/text_analysis_flow
 
 say() { printf 'images: %s\n' "$*" >&2; }
@@ -94,19 +94,21 @@ ensure_base() {
 image_name() {
     case $1 in
     my-processor) echo "docker.io/library/my-processor:v1" ;;
+    my-processor-v2) echo "docker.io/library/my-processor:v2" ;;
     text-analysis-flow-routers) echo "registry.example.com/text-analysis-flow-routers:v1" ;;
     *) echo "docker.io/asya/$1:$version" ;;
     esac
 }
 dockerfile() {
     case $1 in
-    my-processor | text-analysis-flow-routers) echo "tests/e2e/images/$1/Dockerfile" ;;
+    my-processor | my-processor-v2) echo "tests/e2e/images/my-processor/Dockerfile" ;;
+    text-analysis-flow-routers) echo "tests/e2e/images/$1/Dockerfile" ;;
     *) echo "python/$1/Dockerfile" ;;
     esac
 }
 context() {
     case $1 in
-    my-processor) echo "tests/e2e/images/$1" ;;
+    my-processor | my-processor-v2) echo "tests/e2e/images/$1" ;;
     text-analysis-flow-routers) echo "$flow" ;;
     *) echo . ;;
     esac
@@ -116,7 +118,7 @@ context() {
 inputs() {
     case $1 in
     runtime) ;;
-    my-processor) cat tests/e2e/images/my-processor/*.py ;;
+    my-processor | my-processor-v2) cat "tests/e2e/images/$1"/*.py ;;
     text-analysis-flow-routers) cat python/runtime/Dockerfile "$flow/routers.py" ;;
     *)
         cat .dockerignore pyproject.toml README.md LICENSE ci/constraints.txt

@@ -34,6 +34,8 @@ _RESULTS = "docs/reference/results.md"
 _STORAGE = "docs/reference/storage.md"
 _CLI = "docs/how-to/run-locally.md"
 _GATEWAY = "docs/reference/gateway.md"
+_ACTOR = "docs/reference/asyncactor.md"
+_OPERATOR = "docs/reference/operator.md"
 
 BEHAVIOURS: dict[str, Behaviour] = {
     "delivery:ack:after-confirm": Behaviour(
@@ -200,6 +202,81 @@ BEHAVIOURS: dict[str, Behaviour] = {
         sentence="No log line of the gateway holds a credential, an argument or a result; forged tokens are refused.",
         source=_GATEWAY,
         components=("gateway",),
+    ),
+    "operator:scale-out": Behaviour(
+        sentence="An actor follows its queue from no pod to the most it may have and back, and each message is worked on once.",
+        source="docs/tutorials/first-actor.md",
+        components=("operator", "charts"),
+    ),
+    "operator:scale-in": Behaviour(
+        sentence="A pod that works is not taken for want of messages, and one that the autoscaler takes finishes its call first.",
+        source=_ACTOR,
+        components=("operator", "sidecar"),
+    ),
+    "operator:rolling-update": Behaviour(
+        sentence="A new image, a drained node and killed pods under load lose nothing; where there is grace, nothing runs twice.",
+        source=_ACTOR,
+        components=("operator", "sidecar"),
+    ),
+    "operator:new-sidecar": Behaviour(
+        sentence="A new sidecar reaches actors that sleep at once and awake ones a few at a time, without losing a message.",
+        source=_OPERATOR,
+        components=("operator",),
+    ),
+    "operator:told-in-the-status": Behaviour(
+        sentence="Whatever keeps an actor from working is a condition of its status with one sentence, and is gone after the fix.",
+        source="docs/reference/conditions.md",
+        components=("operator",),
+    ),
+    "operator:stateful": Behaviour(
+        sentence="A stateful actor scales from zero too, and finds its volume again.",
+        source=_ACTOR,
+        components=("operator",),
+    ),
+    "operator:prewarm": Behaviour(
+        sentence="Messages that wait for an earlier actor wake a later one that asks for it.",
+        source=_ACTOR,
+        components=("operator",),
+    ),
+    "operator:queue-ends": Behaviour(
+        sentence="A queue ends with its actor only where the actor says so, and with messages in it only where it says that too.",
+        source=_ACTOR,
+        components=("operator",),
+    ),
+    "operator:converges": Behaviour(
+        sentence="Killed at any call, the operator ends where an undisturbed one ends.",
+        source=_OPERATOR,
+        components=("operator",),
+    ),
+    "operator:no-idle-writes": Behaviour(
+        sentence="A new actor costs at most five writes; a restart of the operator and a resync cost none.",
+        source=_OPERATOR,
+        components=("operator",),
+    ),
+    "operator:namespaced": Behaviour(
+        sentence="With scope namespace the operator serves the named namespaces and has no rights elsewhere.",
+        source=_OPERATOR,
+        components=("operator", "charts"),
+    ),
+    "operator:exact-rights": Behaviour(
+        sentence="What the chart grants the operator is what it uses, it is refused nothing, and no actor calls the API server.",
+        source=_OPERATOR,
+        components=("operator", "charts"),
+    ),
+    "operator:uninstall": Behaviour(
+        sentence="Uninstalling the operator leaves definition, actors, queues and running pods; the next one takes them up.",
+        source=_OPERATOR,
+        components=("operator", "charts"),
+    ),
+    "operator:restricted": Behaviour(
+        sentence='Every pod that is made of an actor passes Pod Security "restricted", whatever the actor asks for.',
+        source=_ACTOR,
+        components=("operator",),
+    ),
+    "charts:first-actor": Behaviour(
+        sentence="Three values run a handler of an image, two run a file: from a message to its stored result and back to no pod.",
+        source="docs/tutorials/first-actor.md",
+        components=("charts", "operator", "crew"),
     ),
     "mcp:quick-start": Behaviour(
         sentence="`asya mcp call` prints what the public quick start prints: envelope id and bar on stderr, the result as JSON on stdout.",

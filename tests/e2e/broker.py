@@ -51,12 +51,18 @@ class Broker:
         """Names of the queues that begin so."""
         return [each["name"] for each in self._call("GET", "queues/%2F") if each["name"].startswith(prefix)]
 
+    def declare(self, queue: str, **arguments: Any) -> None:
+        """Make a durable queue, as somebody else would."""
+        self._call("PUT", f"queues/%2F/{quote(queue, safe='')}", {"durable": True, "arguments": arguments})
+
     def delete_queues(self, prefix: str) -> None:
         """Remove them with their messages."""
         for name in self.queues(prefix):
             self._call("DELETE", f"queues/%2F/{quote(name, safe='')}")
 
-    def _call(self, method: str, path: str) -> Any:
-        request = urllib.request.Request(f"{self._management}/{path}", method=method, headers={"Authorization": self._authorization})
+    def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        headers = {"Authorization": self._authorization, "Content-Type": "application/json"}
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self._management}/{path}", data=data, method=method, headers=headers)
         with urllib.request.urlopen(request, timeout=30) as answer:
             return json.loads(answer.read() or b"null")

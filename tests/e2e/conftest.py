@@ -1,7 +1,7 @@
 """The end-to-end tier: stories on the cluster of ci/cluster. `make test-cluster` brings all of it; see docs/contributing/cluster.md.
 
 A cluster that does not run is a skip on a laptop, a failure where CI is set. The stories run side by side, each in its own namespace;
-the operator is installed once for all of them.
+the operator is installed once for all of them. Those marked `alone` change what the others stand on and run by themselves afterwards.
 """
 
 import fcntl
@@ -9,13 +9,14 @@ import os
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 from pytest_helm_charts.clusters import ExistingCluster
 
+from tests.e2e.audit import Audit
 from tests.e2e.broker import Broker
 from tests.e2e.helm import Helm
 from tests.e2e.kube import Kube
@@ -25,7 +26,13 @@ from tests.e2e.waiting import eventually
 ROOT = Path(__file__).parents[2]
 CLUSTER = ROOT / "ci" / "cluster" / "cluster.py"
 SYSTEM = "asya-system"
-BROKER_VALUES = {"transports": {"rabbitmq": {"host": "rabbitmq.infra.svc", "managementUrl": "http://rabbitmq.infra.svc:15672"}}}
+ACCOUNT = f"{SYSTEM}/asya-operator"
+"""The operator's, as `Audit` names it."""
+OPERATOR_VALUES: dict[str, Any] = {
+    "transports": {"rabbitmq": {"host": "rabbitmq.infra.svc", "managementUrl": "http://rabbitmq.infra.svc:15672"}},
+    # Half a minute by default, which stories about queues would wait for.
+    "reconcile": {"queueInterval": "5s"},
+}
 
 
 @pytest.fixture(scope="session")
@@ -34,6 +41,27 @@ def cluster_environment() -> dict[str, str]:
     printed = subprocess.run([sys.executable, CLUSTER, "env"], check=True, capture_output=True, text=True).stdout
     lines = [line.removeprefix("export ").split("=", 1) for line in printed.splitlines()]
     return {name: value.strip('"') for name, value in lines}
+
+
+class Control(Protocol):
+    """Runs `cluster.py` with these words, such as "stop", "rabbitmq"."""
+
+    def __call__(self, *words: str) -> str:
+        """Gives what it printed."""
+        ...
+
+
+@pytest.fixture
+def cluster_control() -> Iterator[Control]:
+    """For stories that stop a part of the cluster; at the end all of it runs again."""
+
+    def control(*words: str) -> str:
+        done = subprocess.run([sys.executable, CLUSTER, *words], capture_output=True, text=True, timeout=600)
+        assert done.returncode == 0, f"cluster.py {' '.join(words)}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    yield control
+    control("up")
 
 
 @pytest.fixture(scope="session")
@@ -81,6 +109,11 @@ def broker(cluster_environment: dict[str, str]) -> Broker:
 
 
 @pytest.fixture(scope="session")
+def audit(kube: Kube, cluster_environment: dict[str, str]) -> Audit:
+    return Audit(Path(cluster_environment["ASYA_CLUSTER_AUDIT_LOG"]))
+
+
+@pytest.fixture(scope="session")
 def operator(kube: Kube, helms: dict[str, Helm], tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> str:
     """The operator, installed by its chart with the values of the quick start; gives its namespace. The first worker installs."""
     shared = tmp_path_factory.getbasetemp() if worker_id == "master" else tmp_path_factory.getbasetemp().parent
@@ -97,17 +130,38 @@ def install_operator(kube: Kube, helm: Helm, namespace: str = SYSTEM, release: s
     if kube.get(f"/api/v1/namespaces/{namespace}") is None:
         kube.core.create_namespace(namespace_manifest(namespace))
         kube.core.create_namespaced_secret(namespace, broker_secret())
-    helm.upgrade(namespace, release, "asya-operator", "--install", values={**BROKER_VALUES, **values})
+    helm.upgrade(namespace, release, "asya-operator", "--install", values={**OPERATOR_VALUES, **values})
+
+    await_operator(kube, namespace)
+
+
+def await_operator(kube: Kube, namespace: str = SYSTEM) -> None:
+    """Wait until the operator of this namespace is Available and no pod of an older template is left."""
 
     def is_available() -> bool:
         deployments = kube.apps.list_namespaced_deployment(namespace).items
-        return bool(deployments) and all(each.status.available_replicas == each.spec.replicas for each in deployments)
+        return bool(deployments) and all(_is_rolled_out(each) for each in deployments)
 
     try:
         eventually("the operator is Available", is_available)
     except AssertionError:
-        print("\n".join(kube.story(namespace)), file=sys.stderr)
+        print(*kube.story(namespace), *kube.operator_log(namespace), sep="\n", file=sys.stderr)
         raise
+
+
+def _is_rolled_out(deployment: Any) -> bool:
+    wanted, status = deployment.spec.replicas, deployment.status
+    is_observed = (status.observed_generation or 0) >= deployment.metadata.generation
+    return bool(is_observed and status.updated_replicas == status.available_replicas == status.replicas == wanted)
+
+
+def restart_operator(kube: Kube, namespace: str = SYSTEM) -> None:
+    """End the operator's pods and wait for the next."""
+    old = {pod.metadata.name for pod in kube.core.list_namespaced_pod(namespace).items}
+    for name in old:
+        kube.core.delete_namespaced_pod(name, namespace)
+    eventually("the old pods are gone", lambda: not old & {pod.metadata.name for pod in kube.core.list_namespaced_pod(namespace).items})
+    await_operator(kube, namespace)
 
 
 def namespace_manifest(name: str) -> dict[str, Any]:
@@ -119,29 +173,40 @@ def broker_secret() -> dict[str, Any]:
     return {"metadata": {"name": "asya-rabbitmq"}, "stringData": {"username": "asya", "password": "asya"}}
 
 
+class Stages(Protocol):
+    """Makes namespaces for stories."""
+
+    def __call__(self, *, name: str = "", has_secret: bool = True) -> Stage:
+        """One more. `name`: instead of one by chance; `has_secret`: whether it has the broker's."""
+        ...
+
+
 @pytest.fixture
-def stages(kube: Kube, broker: Broker, helm: Helm, operator: str, request: pytest.FixtureRequest) -> Iterator[Callable[[], Stage]]:
+def stages(kube: Kube, broker: Broker, helm: Helm, operator: str, request: pytest.FixtureRequest) -> Iterator[Stages]:
     """Makes namespaces, and removes them; those of a failed test are described first."""
     made: list[Stage] = []
 
-    def make() -> Stage:
-        stage = Stage(namespace=f"e2e-{uuid.uuid4().hex[:8]}", kube=kube, helm=helm, broker=broker)
+    def make(*, name: str = "", has_secret: bool = True) -> Stage:
+        stage = Stage(namespace=name or f"e2e-{uuid.uuid4().hex[:8]}", kube=kube, helm=helm, broker=broker)
         kube.core.create_namespace(namespace_manifest(stage.namespace))
         made.append(stage)
-        kube.core.create_namespaced_secret(stage.namespace, broker_secret())
+        if has_secret:
+            kube.core.create_namespaced_secret(stage.namespace, broker_secret())
         claim = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}}
         kube.core.create_namespaced_persistent_volume_claim(stage.namespace, {"metadata": {"name": CLAIM}, "spec": claim})
         return stage
 
     yield make
-    for stage in made:
-        if request.node.stash.get(FAILED, False):
+    if request.node.stash.get(FAILED, False):
+        for stage in made:
             print(f"--- namespace {stage.namespace}", *kube.story(stage.namespace), sep="\n")
-        kube.core.delete_namespace(stage.namespace)
+        print("--- operator", *kube.operator_log(operator), sep="\n")
+    for stage in made:
+        kube.delete(f"/api/v1/namespaces/{stage.namespace}")
 
 
 @pytest.fixture
-def stage(stages: Callable[[], Stage]) -> Stage:
+def stage(stages: Stages) -> Stage:
     """A namespace of this test's own."""
     return stages()
 
@@ -154,6 +219,11 @@ def crewed(stage: Stage) -> Stage:
 
 
 FAILED = pytest.StashKey[bool]()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What looks back at the whole tier comes last."""
+    items.sort(key=lambda item: item.get_closest_marker("whole_tier") is not None)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.e2e.broker import Broker
 from tests.e2e.helm import Helm
-from tests.e2e.kube import Kube
+from tests.e2e.kube import GROUP, VERSION, Kube
 from tests.e2e.waiting import WAIT, eventually
 
 __all__ = ["CLAIM", "QUICK", "RECORDING", "STAGE_VOLUME", "Stage"]
@@ -30,9 +30,11 @@ def process(payload):
     with open(f"/stage/runs/{payload['n']}.{uuid.uuid4().hex}", "x") as file:
         file.write(os.uname().nodename)
     time.sleep(payload.get("seconds", 0))
+    while "until" in payload and not os.path.exists("/stage/" + payload["until"]):
+        time.sleep(0.05)
     return payload
 """
-"""A handler that leaves a file with its pod's name for each time it begins, then works for ``seconds``."""
+"""A handler that leaves a file with its pod's name for each time it begins, works for ``seconds``, and ``until`` something is let go."""
 
 STAGE_VOLUME: dict[str, Any] = {
     "volumes": {"stage": {"persistentVolumeClaim": {"claimName": CLAIM}}},
@@ -75,6 +77,24 @@ class Stage:
         module = handler.split(".", 1)[0]
         base = {**QUICK, "handler": handler, "source": {"files": {f"{module}.py": source}}}
         self.install_actor(name, values=_merged(base, values))
+
+    def apply(
+        self, name: str, *, container: dict[str, Any] | None = None, pod: dict[str, Any] | None = None, labels: Any = None, **spec: Any
+    ) -> None:
+        """An AsyncActor as a manifest, without a chart; waits for nothing. By default the first actor of the documentation, prompt.
+
+        Args:
+            container: more keys of the handler's container.
+            pod: more keys of the pod.
+            labels: of the AsyncActor.
+            spec: more keys of the spec.
+        """
+        env = [{"name": "ASYA_HANDLER", "value": "text_processor.process"}]
+        runtime = {"name": "asya-runtime", "image": "my-processor:v1", "env": env, "resources": QUICK["resources"], **(container or {})}
+        base = {"scaling": QUICK["scaling"], "workload": {"template": {"spec": {"containers": [runtime], **(pod or {})}}}}
+        meta = {"name": name, "labels": labels or {}}
+        manifest = {"apiVersion": f"{GROUP}/{VERSION}", "kind": "AsyncActor", "metadata": meta, "spec": _merged(base, spec)}
+        self.kube.apply_actor(self.namespace, manifest)
 
     def await_condition(self, actor: str, kind: str, status: str, reason: str | None = None, *, within: float = WAIT) -> dict[str, str]:
         """Wait for a condition of the wanted generation; gives it."""
@@ -129,6 +149,10 @@ class Stage:
         eventually(f"{kind}/{id_}.json", file.exists, within=within)
         return dict(json.loads(file.read_text()))
 
+    def let_go(self, name: str) -> None:
+        """End the calls of `RECORDING` that wait ``until`` this."""
+        (self.folder() / name).touch()
+
     def runs(self) -> dict[str, list[str]]:
         """The pods in which a handler of `RECORDING` began, by the payload's key ``n``."""
         pods: dict[str, list[str]] = {}
@@ -139,6 +163,12 @@ class Stage:
     def run_counts(self) -> dict[str, int]:
         """How often a handler of `RECORDING` began, by the payload's key ``n``."""
         return {n: len(pods) for n, pods in self.runs().items()}
+
+    def events(self, name: str) -> set[str]:
+        """Reasons of the events that the operator told of an actor."""
+        events = self.kube.get(f"/api/v1/namespaces/{self.namespace}/events")["items"]
+        about = {"kind": "AsyncActor", "name": name}
+        return {each["reason"] for each in events if about.items() <= each["involvedObject"].items()}
 
     def await_pods(self, actor: str, count: int, *, within: float = WAIT) -> None:
         """Wait until so many pods of an actor are ready, or none exists for 0."""

@@ -7,7 +7,7 @@ import pytest
 from tests.e2e.stage import Stage
 from tests.e2e.waiting import eventually
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(900)
 
 TEXT_PROCESSOR = Path(__file__).parent / "images" / "my-processor" / "text_processor.py"
 PAYLOAD = {"text": "hello world", "request_id": "123"}
@@ -27,6 +27,7 @@ def wakes_works_sleeps(stage: Stage) -> None:
     stage.await_condition("text-processor", "Ready", "True", "Napping")
 
 
+@pytest.mark.behaviour("charts:first-actor")
 @pytest.mark.parametrize("helm", ["helm4"], indirect=True)
 def test_three_values_wake_an_actor_from_zero_and_its_result_is_stored(crewed: Stage) -> None:
     three = ("--set", "image.repository=my-processor", "--set", "image.tag=v1", "--set", "handler=text_processor.process")
@@ -34,6 +35,7 @@ def test_three_values_wake_an_actor_from_zero_and_its_result_is_stored(crewed: S
     wakes_works_sleeps(crewed)
 
 
+@pytest.mark.behaviour("charts:first-actor")
 @pytest.mark.parametrize("helm", ["helm3"], indirect=True)
 def test_two_values_run_handler_code_without_an_image(crewed: Stage) -> None:
     two = ("--set", "handler=text_processor.process", "--set-file", rf"source.files.text_processor\.py={TEXT_PROCESSOR}")

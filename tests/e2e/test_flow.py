@@ -9,7 +9,7 @@ import yaml
 from tests.e2e.helm import ROOT
 from tests.e2e.stage import QUICK, Stage
 
-pytestmark = pytest.mark.timeout(500)
+pytestmark = pytest.mark.timeout(900)
 
 FLOWS = ROOT / "examples" / "flows"
 VALUES = FLOWS / "compiled" / "text_analysis_flow" / "values"

@@ -11,7 +11,7 @@ import pytest
 
 from tests.e2e.helm import ROOT
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(900)
 
 ENTRY_POINTS = {
     "sidecar": (["python", "-m", "asya_sidecar"], None),

@@ -1,7 +1,6 @@
 """Releases come, change, go back and go, by pyhelm3 with each Helm; custom resources stay when the operator's release goes."""
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +9,13 @@ import pytest
 from pytest_helm_charts.clusters import ExistingCluster
 from pytest_helm_charts.k8s.deployment import wait_for_deployments_to_run
 
-from tests.e2e.conftest import SYSTEM, install_operator
+from tests.e2e.conftest import SYSTEM, Stages, install_operator
 from tests.e2e.helm import CHARTS, Helm
 from tests.e2e.kube import Kube
-from tests.e2e.stage import QUICK, Stage
-from tests.e2e.waiting import eventually
+from tests.e2e.stage import QUICK, RECORDING, STAGE_VOLUME, Stage
+from tests.e2e.waiting import WAIT, eventually
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(900)
 
 GREETING = "import os\n\ndef process(payload):\n    return {**payload, 'greeting': os.environ['GREETING']}\n"
 VALUES: dict[str, Any] = {**QUICK, "handler": "greet.process", "source": {"files": {"greet.py": GREETING}}}
@@ -82,21 +81,42 @@ def test_kubectl_prints_the_columns_of_the_documentation(crewed: Stage, cluster:
 
 
 @pytest.mark.alone
-def test_operator_that_is_uninstalled_leaves_definition_and_actors_and_takes_them_up_again(
-    stages: Callable[[], Stage], kube: Kube, helms: dict[str, Helm], cluster: ExistingCluster
+@pytest.mark.behaviour("operator:uninstall")
+@pytest.mark.behaviour("operator:new-sidecar")
+def test_operator_that_is_uninstalled_leaves_all_and_the_next_brings_a_new_sidecar_under_load(
+    stages: Stages, kube: Kube, helms: dict[str, Helm], cluster: ExistingCluster
 ) -> None:
     stage = stages()
     stage.install_crew()
-    stage.install_actor("greet", values={**VALUES, "env": {"GREETING": "hello"}})
+    stage.install_source("busy", "busy.process", RECORDING, scaling={"minReplicas": 2, "maxReplicas": 2}, **STAGE_VOLUME)
+    stage.await_pods("busy", 2)
+    objects = _objects(stage)
     helms["helm4"].run(SYSTEM, "uninstall", "asya-operator", "--wait")
     assert kube.get("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/asyncactors.asya.sh") is not None
-    assert {each["metadata"]["name"] for each in kube.actors(stage.namespace)} == {"greet", "happy-end", "error-end"}
+    assert {each["metadata"]["name"] for each in kube.actors(stage.namespace)} == {"busy", "happy-end", "error-end"}
+    assert _objects(stage) == objects
 
     # Without an operator what runs goes on.
-    (id_,) = stage.publish("greet", {"who": "you"})
-    assert stage.result(id_)["payload"] == {"who": "you", "greeting": "hello"}
+    (id_,) = stage.publish("busy", {"n": 0})
+    assert stage.result(id_)["payload"] == {"n": 0}
 
-    install_operator(kube, helms["helm4"])
-    wait_for_deployments_to_run(cluster.kube_client, ["asya-operator"], SYSTEM, timeout_sec=60)
-    stage.helm.upgrade(stage.namespace, "greet", "asya-actor", "--reuse-values", "--set", "env.GREETING=again")
-    _await_template(stage, "again")
+    ids = stage.publish("busy", *({"n": n, "seconds": 0.5} for n in range(1, 40)))
+    sidecar = {"resources": {"requests": {"cpu": "11m", "memory": "48Mi"}, "limits": {"memory": "256Mi"}}}
+    install_operator(kube, helms["helm4"], sidecar=sidecar, rollout={"maxConcurrent": 1})
+    wait_for_deployments_to_run(cluster.kube_client, ["asya-operator"], SYSTEM, timeout_sec=int(WAIT))
+    eventually("all pods have the new sidecar", lambda: _sidecar_requests(stage) == {"11m"})
+    eventually("all results are stored", lambda: stage.stored("results") >= set(ids))
+    assert stage.stored("errors") == set()
+    assert stage.run_counts() == {str(n): 1 for n in range(40)}
+
+
+def _objects(stage: Stage) -> set[tuple[str, str]]:
+    """Kind and uid of what was made of the namespace's actors."""
+    kinds = ("apps/v1/{}/deployments", "keda.sh/v1alpha1/{}/scaledobjects", "keda.sh/v1alpha1/{}/triggerauthentications")
+    paths = [f"/apis/{kind.format(f'namespaces/{stage.namespace}')}" for kind in kinds]
+    return {(path, each["metadata"]["uid"]) for path in paths for each in stage.kube.get(path)["items"]}
+
+
+def _sidecar_requests(stage: Stage) -> set[str]:
+    pods = [pod for name in ("busy", "happy-end", "error-end") for pod in stage.kube.pods(stage.namespace, name)]
+    return {container.resources.requests["cpu"] for pod in pods for container in pod.spec.init_containers}

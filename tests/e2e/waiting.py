@@ -6,8 +6,8 @@ from typing import TypeVar
 
 __all__ = ["WAIT", "eventually"]
 
-WAIT = 90.0
-"""Seconds: the one bound of every wait. A pod of a warm cluster starts in 3 s; the machine may be busy with four stories."""
+WAIT = 240.0
+"""Seconds: the one bound of every wait. A pod of a warm cluster starts in 3 s; a small machine may be ten times slower at its worst."""
 
 T = TypeVar("T")
 

@@ -387,6 +387,7 @@ specs = st.builds(
 )
 
 
+@pytest.mark.behaviour("operator:restricted")
 @hypothesis_settings(max_examples=40, deadline=None)
 @given(specs)
 def test_every_pod_is_restricted(more):

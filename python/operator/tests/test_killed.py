@@ -174,6 +174,7 @@ def _fails_at(number: int, status: int) -> Any:
     return hook
 
 
+@pytest.mark.behaviour("operator:converges")
 @pytest.mark.parametrize("after", [False, True], ids=["before the call", "after the call"])
 @pytest.mark.parametrize("name", ["create", "update", "delete"])
 def test_killed_at_each_call_the_next_process_ends_where_one_ends_in_peace(tmp_path, name, after):

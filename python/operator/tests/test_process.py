@@ -326,6 +326,7 @@ def test_one_bad_actor_does_not_hold_up_another(with_api, tmp_path):
     with_api(body)
 
 
+@pytest.mark.behaviour("operator:namespaced")
 def test_namespaced_operator_looks_at_its_namespaces_alone(with_api, tmp_path):
     async def body(api: FakeApi) -> None:
         given = chosen(watch={"scope": "namespace", "namespaces": {"demo": True}})
@@ -340,6 +341,7 @@ def test_namespaced_operator_looks_at_its_namespaces_alone(with_api, tmp_path):
     with_api(body)
 
 
+@pytest.mark.behaviour("operator:exact-rights")
 def test_calls_are_those_that_the_roles_grant(with_api, tmp_path):
     """operator.md 7: the table, the chart's rules and what is called are one."""
 

@@ -45,6 +45,7 @@ def test_new_actor_gets_children_queue_and_status(with_api, tmp_path):
     with_api(body)
 
 
+@pytest.mark.behaviour("operator:no-idle-writes")
 def test_new_actor_costs_at_most_five_writes_and_two_events(with_api, tmp_path):
     async def body(api: FakeApi) -> None:
         for name in ("happy-end", "error-end", "first"):
@@ -63,6 +64,7 @@ def test_new_actor_costs_at_most_five_writes_and_two_events(with_api, tmp_path):
     with_api(body)
 
 
+@pytest.mark.behaviour("operator:no-idle-writes")
 def test_nothing_is_written_after_a_restart_or_at_a_resync(with_api, tmp_path):
     async def body(api: FakeApi) -> None:
         api.put("asyncactors", actor())
@@ -491,6 +493,7 @@ def test_policy_changed_to_retain_takes_the_finalizer_away(with_api, tmp_path):
 # ------------------------------------------------------------------------------------------------------------------------------ upgrades
 
 
+@pytest.mark.behaviour("operator:new-sidecar")
 def test_new_sidecar_restarts_few_awake_actors_at_a_time_and_sleeping_ones_at_once(with_api, tmp_path):
     async def body(api: FakeApi) -> None:
         names = ["a", "b", "c", "asleep"]

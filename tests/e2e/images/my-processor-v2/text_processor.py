@@ -1,0 +1,3 @@
+def process(payload: dict) -> dict:
+    text = payload.get("text", "")
+    return {**payload, "processed": text.upper(), "length": len(text), "version": 2}

@@ -1,0 +1,125 @@
+"""The operator's own release on a real API server: namespaced scope, upgrade, rollback, and how little it writes."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.audit import Audit
+from tests.e2e.conftest import ACCOUNT, OPERATOR_VALUES, SYSTEM, Stages, await_operator, install_operator, restart_operator
+from tests.e2e.helm import Helm
+from tests.e2e.kube import Kube
+from tests.e2e.stage import Stage
+from tests.e2e.waiting import eventually
+
+pytestmark = pytest.mark.timeout(900)
+
+FEW_WRITES = 5
+"""At most so many per new actor, events apart: workload, authentication, scaler and up to two of its status."""
+
+
+@pytest.mark.alone
+@pytest.mark.behaviour("operator:no-idle-writes")
+@pytest.mark.behaviour("operator:namespaced")
+def test_namespaced_operator_serves_its_namespaces_alone_and_restart_and_resync_write_nothing(
+    stages: Stages, kube: Kube, helms: dict[str, Helm], audit: Audit
+) -> None:
+    ours, other = stages(), stages()
+    begun = audit.mark()
+    for stage in (ours, other):
+        stage.apply("asleep")
+        stage.apply("awake", scaling={"minReplicas": 1})
+    for stage in (ours, other):
+        stage.await_condition("asleep", "Ready", "True", "Napping")
+        stage.await_condition("awake", "Ready", "True", "Running")
+    assert 0 < _writes(audit, ours, begun) <= 2 * FEW_WRITES + 4, "the waking of one costs a few more writes of its status"
+
+    restarted = audit.mark()
+    reconcile = {**OPERATOR_VALUES["reconcile"], "resync": "5s"}
+    install_operator(kube, helms["helm4"], watch={"scope": "namespace", "namespaces": {ours.namespace: True}}, reconcile=reconcile)
+    # At each resync it looks for the runtime's ConfigMap again.
+    eventually("it started, and three resyncs", lambda: _looks_for_runtime(audit, restarted) >= 4)
+    assert audit.writes(ACCOUNT, since=restarted) == []
+
+    other.apply("new")
+    ours.apply("new")
+    ours.await_condition("new", "Ready", "True", "Napping")
+    ours.helm.run(SYSTEM, "test", "asya-operator")
+    assert "status" not in (other.kube.actor(other.namespace, "new") or {}), "the other namespace is not its own"
+
+    helms["helm4"].run(SYSTEM, "rollback", "asya-operator")
+    await_operator(kube)
+    other.await_condition("new", "Ready", "True", "Napping")
+
+
+def _writes(audit: Audit, stage: Stage, since: int) -> int:
+    """Of objects, events apart."""
+    return sum(1 for call in audit.writes(ACCOUNT, since=since) if call.namespace == stage.namespace and call.resource != "events")
+
+
+def _looks_for_runtime(audit: Audit, since: int) -> int:
+    return sum(1 for call in audit.calls(since=since, account=ACCOUNT) if (call.verb, call.resource) == ("get", "configmaps"))
+
+
+MANY = int(os.environ.get("ASYA_E2E_MANY", "0"))
+
+
+@pytest.mark.alone
+@pytest.mark.skipif(not MANY, reason="measures many actors: ASYA_E2E_MANY=300 .venv/bin/pytest tests/e2e -k many_actors -s")
+def test_many_actors_created_at_once_cost_few_writes_and_little_memory(stage: Stage, audit: Audit) -> None:
+    """Prints what docs/reference/operator.md says."""
+    import time
+
+    created = audit.mark()
+    begun = time.monotonic()
+    for number in range(MANY):
+        stage.apply(f"actor-{number:04}", scaling={"pollingInterval": 15, "cooldownPeriod": 300})
+    made = time.monotonic() - begun
+
+    def are_at_rest() -> bool:
+        actors = stage.kube.actors(stage.namespace)
+        return len(actors) == MANY and all(_reason(actor) == "Napping" for actor in actors)
+
+    eventually("all are at rest", are_at_rest, within=600)
+    rested = time.monotonic() - begun
+    writes = _writes(audit, stage, created)
+    print(f"\n{MANY} actors: created within {made:.0f} s, all at rest after {rested:.0f} s; {writes / MANY:.2f} writes each")
+    _tell_writes(audit, created)
+    print(f"memory: {_memory_mb():.0f} MB")
+
+    restarted = audit.mark()
+    restart_operator(stage.kube)
+    reads = audit.mark()
+    eventually("it looks at the actors", lambda: _looks_for_runtime(audit, restarted) >= 1)
+    time.sleep(20)  # nothing shall happen
+    calls = len(audit.calls(since=reads, account=ACCOUNT))
+    print(f"after a restart: {_writes(audit, stage, restarted)} writes, {calls} calls; memory {_memory_mb():.0f} MB")
+    _tell_writes(audit, restarted)
+    assert writes <= FEW_WRITES * MANY
+    assert _writes(audit, stage, restarted) == 0
+
+
+def _reason(actor: dict[str, object]) -> str:
+    status = actor.get("status")
+    conditions = status.get("conditions", []) if isinstance(status, dict) else []
+    return next((str(each["reason"]) for each in conditions if each["type"] == "Ready"), "")
+
+
+def _tell_writes(audit: Audit, since: int) -> None:
+    counts: dict[str, int] = {}
+    for call in audit.writes(ACCOUNT, since=since):
+        key = f"{call.verb} {call.resource} {call.code}"
+        counts[key] = counts.get(key, 0) + 1
+    print("  " + ", ".join(f"{key}: {count}" for key, count in sorted(counts.items())))
+
+
+def _memory_mb() -> float:
+    """Resident memory of the operator's process, which is one of this machine's."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if b"asya_operator\0run" in (folder / "cmdline").read_bytes():
+                lines = (folder / "status").read_text().splitlines()
+                return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
+        except OSError:
+            continue
+    return 0.0
