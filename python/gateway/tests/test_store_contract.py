@@ -301,3 +301,104 @@ def test_hostile_text_is_data(make_store: Make) -> None:
 
     row = run(make_store, work)
     assert (row["owner"], row["tool"]) == (text, text)
+
+
+# ------------------------------------------------------------------------------------------------------------------ fan-outs
+
+
+def ended(
+    envelope_id: str, fanout: tuple[int, ...] = (), *, result: str | None = "1", parent_id: str | None = None, **more: Any
+) -> Finished:
+    """A final report as the mesh sends it: its parent is the id before the last two parts."""
+    told = parent_id or (envelope_id.rsplit(".", 2)[0] if fanout else None)
+    fields: dict[str, Any] = {"status": Status.SUCCEEDED, "result": result} | more
+    return Finished(id=envelope_id, parent_id=told, fanout=fanout, **fields)
+
+
+def told(make_store: Make, *finals: Finished, before: Callable[[Tx], Any] = lambda tx: None) -> dict[str, Any]:
+    """Rows by id after a call (e1), `before` and these reports: e1, the reported envelopes and all that they may have come from."""
+    parts = [final.id.split(".") for final in finals]
+    ids = {"e1"} | {".".join(each[:length]) for each in parts for length in range(1, len(each) + 1)}
+
+    async def work(store: Store) -> Any:
+        await store.write(lambda tx: create(tx, new()))
+        await store.write(before)
+        for final in finals:
+            await store.write(lambda tx, final=final: record_final(tx, final, NOW))
+        return await store.read(lambda tx: [row_of(tx, each) for each in sorted(ids)])
+
+    return {row["id"]: row for row in run(make_store, work) if row is not None}
+
+
+def test_nested_fan_out_gives_its_parent_the_nested_results_in_order(make_store: Make) -> None:
+    rows = told(
+        make_store,
+        *(ended(f"e1.0.1.1.{n}", (2, 3), result=f'"{n}"') for n in (2, 0, 1)),  # before anything was heard of e1.0.1 itself
+        ended("e1.0.0", (2,), result="0"),
+    )
+    assert (rows["e1"]["status"], rows["e1"]["result"]) == ("succeeded", '[0,["0","1","2"]]')
+    assert (rows["e1.0.1"]["parent_id"], rows["e1.0.1"]["children"]) == ("e1", 3)
+
+
+def test_everything_that_came_of_a_call_belongs_to_its_caller_and_ends_with_it(make_store: Make) -> None:
+    rows = told(make_store, ended("e1.0.1.1.0.2.0", (2, 2, 2)))
+    assert set(rows) == {"e1", "e1.0.1", "e1.0.1.1.0", "e1.0.1.1.0.2.0"}
+    assert {(row["owner"], row["tool"], row["deadline_at"]) for row in rows.values()} == {("anna", "t", NOW + 60_000)}
+
+
+def test_second_fan_out_of_an_envelope_counts_its_own_children_only(make_store: Make) -> None:
+    """Slices of a fan-in are shown under the envelope, which goes on; then a list replaces it."""
+    slices = [ended(f"e1.0.{n}", parent_id="e1", result='"slice"') for n in range(3)]
+    rows = told(make_store, *slices, *(ended(f"e1.4.{n}", (2,), result=str(n)) for n in range(2)))
+    assert (rows["e1"]["status"], rows["e1"]["result"], rows["e1"]["children"]) == ("succeeded", "[0,1]", 2)
+
+
+def test_slices_of_a_fan_in_do_not_end_the_envelope_that_goes_on(make_store: Make) -> None:
+    rows = told(make_store, *(ended(f"e1.0.{n}", parent_id="e1") for n in range(3)))
+    assert (rows["e1"]["status"], rows["e1"]["children"]) == ("pending", None)
+    assert rows["e1.0.2"]["status"] == "succeeded"
+
+
+def test_fan_out_of_a_slice_ends_the_slice_and_nothing_above_it(make_store: Make) -> None:
+    rows = told(make_store, *(ended(f"e1.0.0.1.{n}", (2,)) for n in range(2)), before=lambda tx: record_final(tx, ended("e1.0.1"), NOW))
+    assert (rows["e1.0.0"]["status"], rows["e1"]["status"]) == ("succeeded", "pending")
+
+
+def test_child_that_was_given_up_counts_as_failed_and_once_when_its_end_is_told(make_store: Make) -> None:
+    def give_up(tx: Tx) -> None:
+        record_progress(tx, [Progress(id="e1.0.0", actor="a", hop=1, attempt=1, state="running", parent_id="e1")], NOW)
+        finish(tx, Finished(id="e1.0.0", status=Status.CANCELLED), NOW)
+
+    twice = ended("e1.0.0", (3,))
+    rows = told(make_store, twice, twice, ended("e1.0.1", (3,)), before=give_up)
+    assert (rows["e1"]["status"], rows["e1"]["children_done"], rows["e1"]["children_failed"]) == ("pending", 2, 1)
+
+
+def test_failed_envelope_names_the_children_that_failed(make_store: Make) -> None:
+    failed = [ended(f"e1.0.{n}", (12,), status=Status.FAILED, result=None) for n in (10, 9)]
+    rows = told(make_store, *failed, *(ended(f"e1.0.{n}", (12,)) for n in range(12) if n not in (9, 10)))
+    error = json.loads(rows["e1"]["error"])
+    assert (rows["e1"]["status"], error["code"], error["children"]) == ("failed", "children_failed", ["e1.0.9", "e1.0.10"])
+
+
+def test_children_of_another_count_do_not_end_their_parent(make_store: Make) -> None:
+    """A handler that ran twice and gave lists of different lengths: the first count that was told stands."""
+    rows = told(make_store, ended("e1.0.0", (3,)), ended("e1.0.1", (2,)), ended("e1.0.2", (2,)))
+    assert (rows["e1"]["status"], rows["e1"]["children"], rows["e1"]["children_done"]) == ("pending", 3, 1)
+
+
+def test_results_that_are_large_together_are_not_joined(make_store: Make) -> None:
+    large = json.dumps("x" * 600_000)
+    rows = told(make_store, *(ended(f"e1.0.{n}", (2,), result=large) for n in range(2)))
+    assert (rows["e1"]["status"], rows["e1"]["result"], rows["e1"]["result_ref"]) == ("succeeded", None, '{"children":2}')
+
+
+def test_part_that_is_kept_by_reference_makes_the_whole_one(make_store: Make) -> None:
+    rows = told(make_store, ended("e1.0.0", (2,)), ended("e1.0.1", (2,), result=None, result_ref='{"key":"k"}'))
+    assert (rows["e1"]["status"], rows["e1"]["result_ref"]) == ("succeeded", '{"children":2}')
+
+
+def test_parents_from_elsewhere_are_made_without_inventing_theirs(make_store: Make) -> None:
+    rows = told(make_store, ended("by-hand.7.1.0.0", (1,)))
+    assert (rows["by-hand.7.1"]["status"], rows["by-hand.7.1"]["owner"]) == ("succeeded", "system")
+    assert "by-hand" not in rows

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from asya_core.wire.envelope import Envelope, child_id, parse, read
+from asya_core.wire.envelope import FANOUT_HEADER, Envelope, child_id, parse, read
 from asya_core.wire.errors import RemoteFault
 from asya_core.wire.names import ERROR_END, HAPPY_END
 from asya_core.wire.reply import EnvelopesReply, ErrorReply, PayloadsReply
@@ -196,6 +196,8 @@ def _from_envelopes(envelope: Envelope, reply: EnvelopesReply, policy: Policy, *
     for item, (item_id, parent_id, siblings) in zip(items, identities, strict=True):
         given = _given_error(item)
         headers = splice.mark_hop(envelope, item.headers, siblings=siblings, hops=1 if given is None else 0)
+        if not siblings and parent_id is not None:
+            headers.pop(FANOUT_HEADER, None)  # a part beside its parent, which goes on: it is none of the parent's siblings
         output = item.changed(id=item_id, parent_id=parent_id, headers=headers)
         if given is None:
             drafts.append(_onward(output))

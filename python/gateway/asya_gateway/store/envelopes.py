@@ -7,7 +7,7 @@ same transaction, so that numbers have no gaps and follow commits.
 import json
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from asya_gateway.progress import percent
@@ -34,6 +34,9 @@ _SYSTEM_DEADLINE_MS: Final = 86_400_000
 _CHILD: Final = re.compile(r"(.+)\.(\d+)\.(\d+)")
 _MAX_LEVELS: Final = 100
 """Nested fan-outs that one final report may close."""
+_MAX_FAILED_TOLD: Final = 20
+_MAX_JOINED_RESULT: Final = 1_048_576
+"""Characters of children's results that are joined to their parent's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,12 +196,16 @@ def record_final(tx: Tx, final: Finished, now: int) -> Outcome:
         late = tx.one("late", id=final.id)
         assert late is not None
         _event(tx, final.id, late["seq"], now, "late", final.actor, None, final.attempt, {"status": final.status})
-        return Outcome(recorded=False, status=Status(late["status"]), changed=(final.id,))
+        status = Status(late["status"])
+        # Ended here before its actors told of it (cancelled, expired): it still counts at its parent, once.
+        counts = bool(final.fanout) and tx.one("count_late", id=final.id, siblings=final.fanout[-1]) is not None
+    else:
+        status, counts = final.status, bool(final.fanout)
+        ended.append((status, (now - done["created_at"]) / 1000, done["tool"]))
     changed.append(final.id)
-    ended.append((final.status, (now - done["created_at"]) / 1000, done["tool"]))
-    parent_id = final.parent_id or row["parent_id"]
-    _count_upwards(tx, final.id, final.status, parent_id, final.fanout, now, changed, ended)
-    return Outcome(recorded=True, status=final.status, changed=tuple(changed), finished=tuple(ended))
+    if counts:
+        _count_upwards(tx, replace(final, status=status, parent_id=final.parent_id or row["parent_id"]), now, changed, ended)
+    return Outcome(recorded=done is not None, status=status, changed=tuple(changed), finished=tuple(ended))
 
 
 def finish(tx: Tx, final: Finished, now: int) -> Row | None:
@@ -219,6 +226,7 @@ def finish(tx: Tx, final: Finished, now: int) -> Row | None:
         error=None if error is None else _json(error),
         error_code=None if error is None else error.get("code"),
         cancel_no=cancel_number,
+        siblings=final.fanout[-1] if final.fanout else None,
         now=now,
     )
     if row is None:
@@ -253,8 +261,7 @@ def forget(tx: Tx, *, final_before: int, failed_before: int, limit: int) -> int:
 
 def _heard_of(tx: Tx, envelope_id: str, parent_id: str | None, route: list[str], now: int) -> dict[str, Any]:
     """Make the row of an envelope that nobody called for here; a child belongs to its parent's owner."""
-    parents = tx.all("find_states", ids=[parent_id]) if parent_id else []
-    parent = parents[0] if parents else None
+    parent = _parent_of(tx, parent_id, now) if parent_id else None
     inserted = tx.one(
         "insert_envelope",
         id=envelope_id,
@@ -271,7 +278,7 @@ def _heard_of(tx: Tx, envelope_id: str, parent_id: str | None, route: list[str],
         idempotency_key=None,
         request_hash=None,
         now=now,
-        deadline_at=now + _SYSTEM_DEADLINE_MS,
+        deadline_at=parent["deadline_at"] if parent else now + _SYSTEM_DEADLINE_MS,
     )
     if inserted is not None:  # else another replica heard of it a moment ago
         _event(tx, envelope_id, 1, now, "status", data={"status": Status.PENDING})
@@ -294,54 +301,63 @@ def _times(report: Progress) -> dict[str, Any]:
     return {"times": dict(report.times)} if report.times else {}
 
 
-def _count_upwards(
-    tx: Tx,
-    child_id: str,
-    status: Status,
-    parent_id: str | None,
-    fanout: tuple[int, ...],
-    now: int,
-    changed: list[str],
-    ended: list[tuple[Status, float, str | None]],
-) -> None:
+def _parent_of(tx: Tx, parent_id: str, now: int) -> Row | None:
+    """The row of a parent. One that fanned out itself before anybody told of it is made, if an envelope it came from is known."""
+    ids = [parent_id]
+    while len(ids) < _MAX_LEVELS and (match := _CHILD.fullmatch(ids[-1])) is not None:
+        ids.append(match[1])
+    known = {row["id"]: row for row in tx.all("find_states", ids=ids)}
+    nearest = next((place for place, each in enumerate(ids) if each in known), None)
+    if nearest is None:
+        return None
+    for place in range(nearest - 1, -1, -1):
+        known[ids[place]] = _heard_of(tx, ids[place], ids[place + 1], [], now)
+    return known[parent_id]
+
+
+def _count_upwards(tx: Tx, child: Finished, now: int, changed: list[str], ended: list[tuple[Status, float, str | None]]) -> None:
     """Count a final child at its parent, and go on upwards while parents become final by it.
 
     Only a child that a list made in place of its parent counts: it has the sibling count as the last entry of `fanout`.
     """
     for _ in range(_MAX_LEVELS):
-        match = _CHILD.fullmatch(child_id)
-        parent_id = parent_id or (match[1] if match else None)
-        if parent_id is None or not fanout or (match is not None and match[1] == parent_id and int(match[3]) >= fanout[-1]):
+        match = _CHILD.fullmatch(child.id)
+        parent_id = child.parent_id or (match[1] if match else None)
+        if parent_id is None or not child.fanout or (match is not None and match[1] == parent_id and int(match[3]) >= child.fanout[-1]):
             return
-        rows = tx.all("find_states", ids=[parent_id])
-        parent = rows[0] if rows else _heard_of(tx, parent_id, None, [], now)
-        failed = 0 if status is Status.SUCCEEDED else 1
-        counted = tx.one("count_child", id=parent_id, children=fanout[-1], failed=failed, now=now)
-        if counted is None or counted["children_done"] < fanout[-1] or Status(counted["status"]) in FINAL:
+        siblings = child.fanout[-1]
+        parent = _parent_of(tx, parent_id, now) or _heard_of(tx, parent_id, None, [], now)
+        failed = 0 if child.status is Status.SUCCEEDED else 1
+        counted = tx.one("count_child", id=parent_id, children=siblings, failed=failed, now=now)
+        if counted is None or counted["children_done"] < siblings or Status(counted["status"]) in FINAL:
             return
-        final = _of_children(tx, parent_id, fanout[-1], counted["children_failed"])
-        done = finish(tx, final, now)
+        child = _of_children(tx, parent, child.fanout, counted["children_failed"])
+        done = finish(tx, child, now)
         if done is None:
             return
         changed.append(parent_id)
-        ended.append((final.status, (now - done["created_at"]) / 1000, done["tool"]))
-        child_id, status, parent_id, fanout = parent_id, final.status, parent["parent_id"], fanout[:-1]
+        ended.append((child.status, (now - done["created_at"]) / 1000, done["tool"]))
 
 
-def _of_children(tx: Tx, parent_id: str, count: int, failed: int) -> Finished:
-    children = sorted(tx.all("child_results", id=parent_id), key=lambda row: _number_of(row["id"]))
+def _of_children(tx: Tx, parent: Row, fanout: tuple[int, ...], failed: int) -> Finished:
+    """What becomes of a parent whose `fanout[-1]` children are final: nobody else's, such as slices of a fan-in that were before, count."""
+    count = fanout[-1]
+    final = Finished(id=parent["id"], status=Status.SUCCEEDED, parent_id=parent["parent_id"], fanout=fanout[:-1])
     if failed:
+        ids = [row["id"] for row in tx.all("failed_children", id=parent["id"], siblings=count, limit=_MAX_FAILED_TOLD)]
         error: dict[str, Any] = {
             "code": "children_failed",
             "type": None,
             "mro": [],
             "message": f"{failed} of {count} parts of the envelope failed",
-            "children": [row["id"] for row in children if row["status"] != Status.SUCCEEDED][:20],
+            "children": sorted(ids, key=_number_of),
         }
-        return Finished(id=parent_id, status=Status.FAILED, error=error)
-    if any(row["result"] is None for row in children):  # a part is too large to be kept here
-        return Finished(id=parent_id, status=Status.SUCCEEDED, result_ref=_json({"children": count}))
-    return Finished(id=parent_id, status=Status.SUCCEEDED, result="[" + ",".join(row["result"] for row in children) + "]")
+        return replace(final, status=Status.FAILED, error=error)
+    sizes = tx.one("child_sizes", id=parent["id"], siblings=count)
+    if sizes is None or sizes["known"] != count or sizes["length"] > _MAX_JOINED_RESULT:  # too large to be kept here, in part or together
+        return replace(final, result_ref=_json({"children": count}))
+    children = sorted(tx.all("child_results", id=parent["id"], siblings=count), key=lambda row: _number_of(row["id"]))
+    return replace(final, result="[" + ",".join(row["result"] for row in children) + "]")
 
 
 def _number_of(child_id: str) -> tuple[int, str]:

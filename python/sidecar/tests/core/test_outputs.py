@@ -104,6 +104,12 @@ def test_input_id_once_is_a_parent_that_goes_on() -> None:
     assert not any("asya-fanout" in envelope["headers"] for envelope in sent)
 
 
+def test_parts_beside_a_parent_that_goes_on_are_no_siblings_of_it() -> None:
+    sent = envelopes(head(parent_id="6"), head(id="part", parent_id="6"), fan_out=True, headers={"asya-fanout": [3]}, parent_id="6")
+    told = [(envelope["id"], envelope["parent_id"], envelope["headers"].get("asya-fanout")) for envelope in sent]
+    assert told == [("7", "6", [3]), ("part", "7", None)]
+
+
 @pytest.mark.parametrize(
     ("members", "received"),
     [

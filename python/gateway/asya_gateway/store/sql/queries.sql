@@ -37,7 +37,7 @@ FROM envelopes WHERE owner = :owner AND tool = :tool AND idempotency_key = :idem
 
 -- name: find_states
 -- What a final report is measured against, without messages and results.
-SELECT id, parent_id, tool, flow, owner, status, seq, route, hop FROM envelopes WHERE id IN (:ids[]);
+SELECT id, parent_id, tool, flow, owner, status, seq, route, hop, deadline_at FROM envelopes WHERE id IN (:ids[]);
 
 -- name: sequence_numbers
 -- For subscribers: did anything happen to these?
@@ -61,7 +61,7 @@ RETURNING seq, progress, route;
 -- Any final status. No row: another one stands already, or there is no such envelope.
 UPDATE envelopes
 SET seq = seq + 1, status = :status, progress = CASE WHEN :done THEN 100 ELSE progress END, actor = COALESCE(:actor, actor),
-    result = :result, result_ref = :result_ref, error = :error, error_code = :error_code, cancel_no = :cancel_no,
+    result = :result, result_ref = :result_ref, error = :error, error_code = :error_code, cancel_no = :cancel_no, siblings = :siblings,
     updated_at = :now, finished_at = :now, published_at = COALESCE(published_at, :now)
 WHERE id = :id AND status IN ('pending', 'running')
 RETURNING seq, parent_id, owner, tool, flow, created_at;
@@ -85,8 +85,19 @@ SET children = :children, children_done = children_done + 1, children_failed = c
 WHERE id = :id AND (children IS NULL OR children = :children)
 RETURNING status, children_done, children_failed;
 
+-- name: count_late
+-- A child that ended here before its final report came; its siblings' count is known now. No row: it was counted.
+UPDATE envelopes SET siblings = :siblings WHERE id = :id AND siblings IS NULL RETURNING id;
+
+-- name: child_sizes
+-- The children that a list of :siblings items made in place of their parent.
+SELECT COUNT(result) AS known, COALESCE(SUM(LENGTH(result)), 0) AS length FROM envelopes WHERE parent_id = :id AND siblings = :siblings;
+
 -- name: child_results
-SELECT id, status, result, error FROM envelopes WHERE parent_id = :id ORDER BY id;
+SELECT id, result FROM envelopes WHERE parent_id = :id AND siblings = :siblings;
+
+-- name: failed_children
+SELECT id FROM envelopes WHERE parent_id = :id AND siblings = :siblings AND status <> 'succeeded' ORDER BY id LIMIT :limit;
 
 -- name: next_cancel_number
 -- The row stays locked until the commit, so that numbers follow commits and a reader's cursor misses none.
