@@ -93,7 +93,7 @@ REST = """
 ## Events
 
 On the AsyncActor, equal ones counted up, at most ten a second in all: `QueueCreated`, `QueueRestored` (a missing queue was declared again),
-`QueueDeleted`, `QueueKept`, `WorkloadApplied`, `ScalingApplied`, `Drift` (somebody edited or deleted what belongs to the actor; it was restored), `Ready`, `NotReady`,
+`QueueChanged` (attributes of a queue on SQS differed and were corrected in place), `QueueDeleted`, `QueueKept`, `WorkloadApplied`, `ScalingApplied`, `Drift` (somebody edited or deleted what belongs to the actor; it was restored), `Ready`, `NotReady`,
 `MixedTransports` (another transport elsewhere in the namespace: the two cannot talk), `CrewMissing` (the namespace has no `happy-end` or
 `error-end`, whose queues envelopes wait for), `ConsumerTimeoutUnknown` (a timeout over 25 min on a RabbitMQ before 3.11.15, which ends a consumer
 after 30 min unless its own `consumer_timeout` is raised: [RabbitMQ](rabbitmq.md)).

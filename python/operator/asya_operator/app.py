@@ -15,6 +15,7 @@ from typing import Any, Final
 from asya_core.ops.clock import Clock
 from asya_core.ops.logs import Log
 from asya_core.transports.rabbitmq.settings import QueueType, RabbitSettings
+from asya_core.transports.sqs.settings import SqsSettings
 from asya_core.wire.errors import AsyaError, Bug, Unavailable
 from asya_operator import resources
 from asya_operator.depths import DepthPoll
@@ -32,7 +33,7 @@ from asya_operator.settings import OperatorSettings, ProcessSettings
 from asya_operator.watch import Reflector
 from asya_operator.workqueue import WorkQueue
 
-__all__ = ["LostLeadership", "Operator", "rabbit_settings"]
+__all__ = ["LostLeadership", "Operator", "rabbit_settings", "sqs_settings"]
 
 Key = tuple[str, str]
 RECONCILE_SECONDS: Final = 60.0
@@ -58,6 +59,12 @@ def rabbit_settings(process: ProcessSettings, settings: OperatorSettings) -> Rab
         management_url=section.management_url or None,
         client_name="asya-operator",
     )
+
+
+def sqs_settings(settings: OperatorSettings) -> SqsSettings:
+    """How the operator itself reaches SQS; as whom is boto3's to find out: pod identity, or keys in the environment."""
+    section = settings.sqs
+    return SqsSettings(region=section.region, endpoint=section.endpoint or None)
 
 
 class Operator:
@@ -276,6 +283,14 @@ class Operator:
             made["rabbitmq"] = RabbitQueues(
                 rabbit_settings(self._process, self._settings),
                 observe=lambda call, outcome: self.metrics.broker_calls.add("rabbitmq", call, outcome),
+            )
+        if self._settings.sqs.enabled:
+            from asya_operator.sqs_queues import SqsQueues  # boto3 costs memory and start-up time that RabbitMQ's operators need not pay
+
+            made["sqs"] = SqsQueues(
+                sqs_settings(self._settings),
+                tags=self._settings.sqs.tags,
+                observe=lambda call, outcome: self.metrics.broker_calls.add("sqs", call, outcome),
             )
         return made
 

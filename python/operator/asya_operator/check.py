@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from asya_core.wire.errors import AsyaError
 from asya_operator import resources
-from asya_operator.app import rabbit_settings
+from asya_operator.app import rabbit_settings, sqs_settings
 from asya_operator.kube import Kube, NotFound, configure
 from asya_operator.queues import RabbitQueues
 from asya_operator.settings import OperatorSettings, ProcessSettings
@@ -26,6 +26,8 @@ async def run_checks(process: ProcessSettings, settings: OperatorSettings, write
         checks.append(("KEDA", lambda: _lists(kube, settings, resources.SCALED_OBJECTS, "install KEDA, or set scaling.keda to disabled")))
     if settings.rabbitmq.enabled:
         checks.append(("RabbitMQ", lambda: _rabbitmq(process, settings)))
+    if settings.sqs.enabled:
+        checks.append(("SQS", lambda: _sqs(settings)))
     failed = 0
     try:
         for name, check in checks:
@@ -68,3 +70,14 @@ async def _rabbitmq(process: ProcessSettings, settings: OperatorSettings) -> str
         "management API answers" if settings.rabbitmq.management_url else "AMQP answers; no managementUrl, so running messages are not seen"
     )
     return f"{queues.where}: {how}"
+
+
+async def _sqs(settings: OperatorSettings) -> str:
+    from asya_operator.sqs_queues import SqsQueues
+
+    queues = SqsQueues(sqs_settings(settings))
+    try:
+        await queues.depths("asya-check", ["asya-asya-check-none"])
+    finally:
+        await queues.close()
+    return f"{queues.where} answers"

@@ -40,7 +40,9 @@ def rounded_depth(number: int) -> int:
     return number // unit * unit
 
 
-def make_status(facts: Facts, *, generation: int, old: Mapping[str, Any], queue: str | None, depth: Depth | None) -> Status:
+def make_status(
+    facts: Facts, *, generation: int, old: Mapping[str, Any], queue: str | None, depth: Depth | None, address: str = ""
+) -> Status:
     """The status of an actor.
 
     Args:
@@ -49,6 +51,7 @@ def make_status(facts: Facts, *, generation: int, old: Mapping[str, Any], queue:
         old: the status as it is.
         queue: name of the queue; None if it is not this actor's.
         depth: as last read; None keeps what the old status has.
+        address: of the queue; empty where the transport has none.
     """
     parts = {
         Condition.QUEUE: first(QUEUE, facts),
@@ -63,7 +66,7 @@ def make_status(facts: Facts, *, generation: int, old: Mapping[str, Any], queue:
     if facts.workload is not None and facts.workload.sidecar:
         body["sidecarVersion"] = facts.workload.sidecar
     if queue is not None:
-        body["queue"] = _queue(queue, facts.transport, depth, old.get("queue") or {})
+        body["queue"] = _queue(queue, facts.transport, depth, old.get("queue") or {}) | ({"url": address} if address else {})
     return Status(body=body, look_again_seconds=_look_again(facts, ready))
 
 

@@ -506,6 +506,7 @@ def _status() -> Schema:
                 {
                     "name": _text("Name at the broker."),
                     "transport": _text("Where the queue is."),
+                    "url": _text("Its address on SQS; none on RabbitMQ.", most=1024),
                     "waiting": number | {"description": "Messages that wait, at most half a minute old; above 100 to two digits."},
                     "inFlight": number | {"description": "Messages handed over and not settled."},
                 },

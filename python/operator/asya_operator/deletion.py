@@ -82,11 +82,16 @@ class Deletion:
         if queues is None:
             return self._kept(observed, memory, f"Queue {observed.queue} cannot be deleted: transport {transport} is not enabled")
         try:
+            owner = f"{actor.namespace}/{actor.name}"
             if _policy(actor) == "Delete":
-                await queues.delete(observed.queue)
-            elif not await queues.delete_if_empty(observed.queue):
+                await queues.delete(observed.queue, owner=owner)
+            elif not await queues.delete_if_empty(observed.queue, owner=owner):
                 return self._kept(observed, memory, f"Queue {observed.queue} is not empty, so the deleted actor waits for it")
         except (Unavailable, Refused) as error:
+            if isinstance(error, Unavailable) and error.code == "queue_settling":
+                return Ending(again_seconds=error.retry_after_seconds)
+            if error.code == "name_collision":
+                return await self._release(actor, "QueueKept", error.message)
             return self._kept(observed, memory, f"Queue {observed.queue} cannot be deleted: {error.message}")
         return await self._release(actor, "QueueDeleted", f"Queue {observed.queue} on {transport}")
 

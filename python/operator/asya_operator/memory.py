@@ -16,6 +16,7 @@ class Memory:
         uid: of the actor; another uid is another actor.
         ensured: generation for which the queue was last declared; None: never, or it must be again.
         queue: what came of it.
+        address: of the queue, where the transport has one; empty: not known.
         depth: as last read.
         accepted: by kind, the hash applied last and the paths that differed right after it.
         made: monotonic seconds of the last creation or change of a child.
@@ -27,6 +28,7 @@ class Memory:
     uid: str
     ensured: int | None = None
     queue: Verdict | None = None
+    address: str = ""
     depth: Depth | None = None
     accepted: dict[str, tuple[str, frozenset[str]]] = field(default_factory=dict)
     made: float = float("-inf")

@@ -79,8 +79,15 @@ REASONS: Final = (
         "QueueRefused",
         _Q,
         "rabbitmq.mq.svc:5672 refused configure for user asya",
-        "Give the operator's user the rights in docs/reference/rabbitmq.md, or correct its Secret.",
+        "RabbitMQ: give the operator's user the rights in docs/reference/rabbitmq.md, or correct its Secret. SQS: give the operator's "
+        "service account a role with the rights in docs/how-to/run-on-aws.md, or correct its Secret; check transports.sqs.region.",
         _NOW,
+    ),
+    _bad(
+        "QueueDeletedRecently",
+        _Q,
+        "Queue asya-demo-ocr was deleted less than a minute ago; SQS takes its name again after that",
+        "Wait; the operator makes the queue by itself.",
     ),
     _bad(
         "QueueMismatch",
@@ -94,7 +101,9 @@ REASONS: Final = (
         "NameCollision",
         _Q,
         "Queue asya-a-b-c belongs to AsyncActor a/b-c; rename this actor",
-        "Two pairs of namespace and name make the same queue name; rename the later actor.",
+        "Two pairs of namespace and name make the same queue name; rename the later actor. On SQS the owner is the queue's tag "
+        "`asya.sh/owner`, which another cluster of the same account may have set: rename the actor, or, if the owner is no more, correct "
+        "the tag.",
         _NOW,
     ),
     _bad(

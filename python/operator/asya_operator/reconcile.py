@@ -40,6 +40,8 @@ SETTLE_SECONDS: Final = 1.5
 """How long the first status waits for what controllers make of new children, so that it is written once and not three times."""
 TURN_SECONDS: Final = 5.0
 SQS_NAME_LENGTH: Final = 80
+NOT_NOW: Final = ("BrokerUnreachable", "QueueRefused", "QueueDeletedRecently")
+"""Reasons of QueueReady under which workloads that are there are still updated, and the queue is tried again."""
 BROKERS_CONSUMER_SECONDS: Final = 25 * 60.0
 """RabbitMQ ends a consumer that has not settled a message for 30 min, unless the consumer brings a time-out of its own."""
 
@@ -132,10 +134,10 @@ class Reconciler:
         transport = actor.transport or self._settings.default_transport
         await self._finalizer(actor, spec)
         queue = await self._queue(observed, spec, transport, memory)
-        desired = self._desired(spec, actor, transport)
+        desired = self._desired(spec, actor, transport, memory)
         refusals, waits_for_turn = Refusals(), False
         may_make = queue.reason in ("Declared", "QueueMismatch")
-        may_update = may_make or (queue.reason in ("BrokerUnreachable", "QueueRefused") and self._workload(observed, spec) is not None)
+        may_update = may_make or (queue.reason in NOT_NOW and self._workload(observed, spec) is not None)
         if may_update:
             try:
                 refuse_template(spec, self._settings)
@@ -173,15 +175,28 @@ class Reconciler:
         self._warn(observed, transport, memory)
         return await self._finish(actor, facts, memory, observed)
 
-    def _desired(self, spec: ActorSpec, actor: Actor, transport: str) -> Desired:
+    def _desired(self, spec: ActorSpec, actor: Actor, transport: str, memory: Memory) -> Desired:
         return desired_children(
-            spec, self._settings, uid=actor.uid, transport=transport, runtime=self._runtime_name, has_keda=self._world.has_keda
+            spec,
+            self._settings,
+            uid=actor.uid,
+            transport=transport,
+            runtime=self._runtime_name,
+            has_keda=self._world.has_keda,
+            queue_url=_address(actor, memory),
         )
 
     async def _finish(self, actor: Actor, facts: Facts, memory: Memory, observed: Observed) -> Result:
-        owns = facts.queue.reason in ("Declared", "QueueMismatch", "BrokerUnreachable", "QueueRefused", "QueueKept")
+        owns = facts.queue.reason in ("Declared", "QueueMismatch", "QueueKept", *NOT_NOW)
         old = unpacked(actor.status)
-        status = make_status(facts, generation=actor.generation, old=old, queue=observed.queue if owns else None, depth=memory.depth)
+        status = make_status(
+            facts,
+            generation=actor.generation,
+            old=old,
+            queue=observed.queue if owns else None,
+            depth=memory.depth,
+            address=_address(actor, memory),
+        )
         waits = [each for each in (status.look_again_seconds, TURN_SECONDS if facts.waits_for_turn else None) if each is not None]
         age = self._clock.monotonic() - memory.made
         if age < SETTLE_SECONDS and not _is_stalled(status):
@@ -190,7 +205,7 @@ class Reconciler:
         if facts.scaling_refusal is not None or facts.workload_refusal is not None:
             refusal = facts.workload_refusal or facts.scaling_refusal
             return Result(failed=refusal.message if refusal else None)
-        if facts.queue.reason in ("BrokerUnreachable", "QueueRefused"):
+        if facts.queue.reason in NOT_NOW:
             return Result(failed=facts.queue.message)
         return Result(again_seconds=min(waits) if waits else None)
 
@@ -205,14 +220,25 @@ class Reconciler:
         queues = self._queues[transport]
         try:
             found = await queues.ensure(
-                actor.namespace, actor.name, spec.queue_type, renew=memory.ensured is None and memory.queue is not None
+                actor.namespace,
+                actor.name,
+                spec.queue_type,
+                max_attempts=spec.retry["maxAttempts"],
+                renew=memory.ensured is None and memory.queue is not None,
             )
         except Unavailable as error:
             memory.ensured = None
+            if error.code == "queue_deleted_recently":
+                message = f"Queue {observed.queue} was deleted less than a minute ago; SQS takes its name again after that"
+                return Verdict(reason="QueueDeletedRecently", message=message)
             return Verdict(reason="BrokerUnreachable", message=f"{error.message}; running pods are not affected")
         except Refused as error:
             memory.ensured = None
-            return Verdict(reason="QueueRefused", message=error.message)
+            return Verdict(reason="NameCollision" if error.code == "name_collision" else "QueueRefused", message=str(error))
+        if found.owner is not None:
+            memory.ensured, memory.queue, memory.depth = None, None, None
+            return Verdict(reason="NameCollision", message=_collision(observed, found.owner))
+        memory.address = found.address
         if found.mismatch:
             memory.queue = Verdict(reason="QueueMismatch", message=f"{found.mismatch}; left as it is")
         else:
@@ -227,6 +253,8 @@ class Reconciler:
                 "ConsumerTimeoutUnknown",
                 f"Timeout {spec.timeout} is over 25 min and this RabbitMQ is older than 3.11.15: raise its consumer_timeout above it",
             )
+        if found.changed:
+            self._events.tell(actor, "QueueChanged", f"Queue {observed.queue} was corrected: {found.changed}")
         if not (unpacked(actor.status).get("queue") or {}).get("name"):
             self._events.tell(actor, "QueueCreated", f"Queue {observed.queue} on {transport}")
         return memory.queue
@@ -238,9 +266,7 @@ class Reconciler:
                 reason="TransportDisabled", message=f"Transport {transport} is not enabled; the operator's chart enables {enabled}"
             )
         if observed.queue_owner is not None:
-            return Verdict(
-                reason="NameCollision", message=f"Queue {observed.queue} belongs to AsyncActor {observed.queue_owner}; rename this actor"
-            )
+            return Verdict(reason="NameCollision", message=_collision(observed, observed.queue_owner))
         if transport == "sqs" and len(observed.queue) > SQS_NAME_LENGTH:
             return Verdict(
                 reason="QueueNameTooLong",
@@ -328,6 +354,15 @@ class Reconciler:
     def _take(self, answer: Json) -> None:
         cut = cut_actor(answer)
         self._world.actors.put(cut)
+
+
+def _address(actor: Actor, memory: Memory) -> str:
+    """The queue's, as told when it was declared, by this process or an earlier one: a broker that is away must not change the scaler."""
+    return memory.address or str((unpacked(actor.status).get("queue") or {}).get("url", ""))
+
+
+def _collision(observed: Observed, owner: str) -> str:
+    return f"Queue {observed.queue} belongs to AsyncActor {owner}; rename this actor"
 
 
 def finalizer_manifest(actor: Actor, wanted: bool) -> Json:

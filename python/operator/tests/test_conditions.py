@@ -185,6 +185,7 @@ CASES: dict[str, tuple[str, Facts, str]] = {
         reason: ("QueueReady", facts(queue=Verdict(reason=reason, message="m")), "m")
         for reason in (
             "BrokerUnreachable",
+            "QueueDeletedRecently",
             "QueueRefused",
             "QueueMismatch",
             "NameCollision",

@@ -108,12 +108,12 @@ def test_queue_is_deleted_only_if_empty_unless_asked(server, namespace):
     async def body(queues: RabbitQueues) -> None:
         await queues.ensure(namespace, "ocr", None)
         publish(server, queue, 1)
-        assert not await queues.delete_if_empty(queue)
+        assert not await queues.delete_if_empty(queue, owner=f"{namespace}/ocr")
         assert queue in names(server, namespace)
-        await queues.delete(queue)
+        await queues.delete(queue, owner=f"{namespace}/ocr")
         assert queue not in names(server, namespace)
-        await queues.delete(queue)
-        assert await queues.delete_if_empty(queue)
+        await queues.delete(queue, owner=f"{namespace}/ocr")
+        assert await queues.delete_if_empty(queue, owner=f"{namespace}/ocr")
 
     run(server.settings(), body)
 

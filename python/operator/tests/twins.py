@@ -26,7 +26,7 @@ class MemoryQueues:
 
     async def close(self) -> None: ...
 
-    async def ensure(self, namespace: str, actor: str, queue_type: str | None, *, renew: bool = False) -> Ensured:
+    async def ensure(self, namespace: str, actor: str, queue_type: str | None, *, max_attempts: int = 1, renew: bool = False) -> Ensured:
         name = queue_name(namespace, actor)
         self._call("ensure", name)
         kind = queue_type or "quorum"
@@ -38,7 +38,7 @@ class MemoryQueues:
         self._call("depth", namespace)
         return {name: self.held[name] for name in queues if name in self.held}
 
-    async def delete_if_empty(self, queue: str) -> bool:
+    async def delete_if_empty(self, queue: str, *, owner: str) -> bool:
         self._call("delete_if_empty", queue)
         held = self.held.get(queue)
         if held is not None and (held.waiting or held.in_flight):
@@ -46,7 +46,7 @@ class MemoryQueues:
         self.held.pop(queue, None)
         return True
 
-    async def delete(self, queue: str) -> None:
+    async def delete(self, queue: str, *, owner: str) -> None:
         self._call("delete", queue)
         self.held.pop(queue, None)
 

@@ -139,8 +139,14 @@ def changes(wanted: Mapping[str, str], found: Mapping[str, str]) -> dict[str, st
 
 def described(changed: Mapping[str, str], found: Mapping[str, str]) -> str:
     """The difference for people: ``VisibilityTimeout is 30, wanted 120``, joined by "; "."""
-    return "; ".join(f"{name} is {_words(found.get(name))}, wanted {_words(value)}" for name, value in sorted(changed.items()))
+    told = []
+    for name, value in sorted(changed.items()):
+        if name == REDRIVE:
+            told.append(f"{name} is {_redrive_words(found_redrive(found))}, wanted {_redrive_words(found_redrive(changed))}")
+        else:
+            told.append(f"{name} is {found.get(name) or 'absent'}, wanted {value}")
+    return "; ".join(told)
 
 
-def _words(value: str | None) -> str:
-    return value or "absent"
+def _redrive_words(policy: tuple[str, int] | None) -> str:
+    return f"{policy[0].rpartition(':')[2] or 'unreadable'} after {policy[1]} receives" if policy is not None else "absent"
