@@ -81,7 +81,7 @@ GROUPS: dict[str, dict[int, Point]] = {
         48: Point("No rule on Secrets; rules are the recorded ones"),
         49: Point("Scope namespace: no ClusterRole but the aggregates; Roles in exactly the named namespaces"),
         50: Point("Rights and account may be made by others"),
-        51: Point("Verbs used in the operator's tests are the verbs granted", "proved in python/operator/tests/test_process.py"),
+        51: Point("Verbs used in the operator's tests and by all stories are the verbs granted"),
         52: Point("Aggregated roles, switchable"),
     },
     "Resource definition": {
@@ -90,10 +90,8 @@ GROUPS: dict[str, dict[int, Point]] = {
         55: Point("Typed, unknown fields on listed paths only; columns, short name, status; no scale, no category"),
         56: Point("Definition under 256 KiB, release under 512 KiB"),
         57: Point("Against the last release nothing is removed, narrowed or newly required", RELEASE),
-        58: Point(
-            "Examples are accepted, bad ones refused; defaults are the chart's", "by the real API server: tests/e2e/test_definition.py"
-        ),
-        59: Point("Uninstalling keeps definition and AsyncActors", "on the test cluster: tests/e2e/test_lifecycle.py"),
+        58: Point("Examples are accepted, bad ones refused; defaults are the chart's"),
+        59: Point("Uninstalling keeps definition and AsyncActors"),
     },
     "Network, observability": {
         60: Point("NetworkPolicy: name service, API server and broker remain; the pairs are documented"),
@@ -106,7 +104,9 @@ GROUPS: dict[str, dict[int, Point]] = {
         65: Point("Triggers are texts, objects valid against KEDA's own definitions"),
         66: Point("The right trigger and authentication per transport, no password in it"),
         67: Point("All of `scaling` passes through"),
-        68: Point("Without a management URL the cool-down is the timeout and 60 s", "told in the status: the operator's tests"),
+        68: Point(
+            "Without a management URL the cool-down is the timeout and 60 s", "told in the status: python/operator/tests/test_conditions.py"
+        ),
     },
     "GitOps": {
         69: Point("Ten renders give the same bytes; both Helms do"),
@@ -115,7 +115,7 @@ GROUPS: dict[str, dict[int, Point]] = {
         72: Point("A render is what an installation applies"),
         73: Point("All of `examples/gitops` renders to AsyncActors", "the examples are not written yet"),
         74: Point("The Lua health check knows every state", "comes with examples/gitops"),
-        75: Point("No difference at 0, N, 0 pods", "comes with examples/gitops on the test cluster"),
+        75: Point("No difference at 0, N, 0 pods"),
         76: Point("Wave and sync options can be set on the AsyncActor"),
     },
     "Supply chain": {
@@ -130,10 +130,7 @@ GROUPS: dict[str, dict[int, Point]] = {
         83: Point("Test pods: the operator's own image and rights, inside its network policy"),
         84: Point("Every example renders, is valid on Kubernetes 1.29 to 1.36, is documented"),
         85: Point("No API that is deprecated or absent in a supported Kubernetes"),
-        86: Point(
-            "Install, message, zero, upgrade, rollback, uninstall on a cluster",
-            "tests/e2e/test_first_actor.py and tests/e2e/test_lifecycle.py",
-        ),
+        86: Point("Install, message, zero, upgrade, rollback, uninstall on a cluster"),
         87: Point("Skips name the command to run", "their number in CI is not asserted"),
         88: Point("The first commands work as printed: three values, two values", f"the gateway's command: {GATEWAY}"),
         89: Point("Every documented command on charts renders"),
@@ -146,13 +143,13 @@ POINTS = {number: point for group in GROUPS.values() for number, point in group.
 def marks() -> dict[int, list[tuple[str, str]]]:
     """(file, test) by point, read from the source."""
     found: dict[int, list[tuple[str, str]]] = {}
-    for file in sorted((ROOT / "tests" / "charts").rglob("test_*.py")):
+    for file in [path for folder in ("charts", "e2e") for path in sorted((ROOT / "tests" / folder).rglob("test_*.py"))]:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.FunctionDef):
                 for mark in node.decorator_list:
                     if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.point":
                         number = ast.literal_eval(mark.args[0])
-                        found.setdefault(number, []).append((file.name, node.name))
+                        found.setdefault(number, []).append((file.name if file.parent.name == "charts" else f"e2e/{file.name}", node.name))
     return found
 
 
@@ -164,8 +161,9 @@ def page() -> str:
     lines = [
         "# Check list of the charts",
         "",
-        "For reviewers. What the [charts](charts.md) keep, point by point, and the tests in `tests/charts/` that prove it. Made by",
-        "`python -m tests.charts.checklist` from the tests' own marks; a point without a test says why.",
+        "For reviewers. What the [charts](charts.md) keep, point by point, and the tests in `tests/charts/` that prove it; those in `e2e/`",
+        "are in `tests/e2e/` and need the test cluster. Made by `python -m tests.charts.checklist` from the tests' own marks; a point",
+        "without a test says why.",
         "",
         f"{whole} of {len(POINTS)} points are proved, {partly} more in part.",
     ]

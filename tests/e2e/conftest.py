@@ -221,6 +221,10 @@ def crewed(stage: Stage) -> Stage:
 FAILED = pytest.StashKey[bool]()
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "point(number): the point of docs/reference/chart-checklist.md that this test proves")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What looks back at the whole tier comes last."""
     items.sort(key=lambda item: item.get_closest_marker("whole_tier") is not None)

@@ -104,6 +104,7 @@ REFUSED: dict[str, tuple[Json, str]] = {
 }
 
 
+@pytest.mark.point(58)
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_is_refused_is_refused_in_a_sentence(kube: Kube, operator: str, case: str) -> None:
     body, sentence = REFUSED[case]

@@ -27,6 +27,7 @@ def wakes_works_sleeps(stage: Stage) -> None:
     stage.await_condition("text-processor", "Ready", "True", "Napping")
 
 
+@pytest.mark.point(86)
 @pytest.mark.behaviour("charts:first-actor")
 @pytest.mark.parametrize("helm", ["helm4"], indirect=True)
 def test_three_values_wake_an_actor_from_zero_and_its_result_is_stored(crewed: Stage) -> None:

@@ -21,6 +21,7 @@ GREETING = "import os\n\ndef process(payload):\n    return {**payload, 'greeting
 VALUES: dict[str, Any] = {**QUICK, "handler": "greet.process", "source": {"files": {"greet.py": GREETING}}}
 
 
+@pytest.mark.point(86)
 @pytest.mark.parametrize("helm", ["helm3", "helm4"], indirect=True)
 def test_actor_is_upgraded_rolled_back_upgraded_and_uninstalled_by_pyhelm3(crewed: Stage, cluster: ExistingCluster) -> None:
     asyncio.run(_lives(crewed))
@@ -80,6 +81,7 @@ def test_kubectl_prints_the_columns_of_the_documentation(crewed: Stage, cluster:
     assert [row[:4] for row in rows if row[0] == "greet"] == [["greet", "True", "Napping", "0"]]
 
 
+@pytest.mark.point(59)
 @pytest.mark.alone
 @pytest.mark.behaviour("operator:uninstall")
 @pytest.mark.behaviour("operator:new-sidecar")

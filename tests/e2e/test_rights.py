@@ -39,6 +39,7 @@ def test_operator_was_refused_nothing_for_want_of_a_right(operator: str, audit: 
     assert {(call.group, call.resource, call.verb) for call in calls if call.is_forbidden} == set()
 
 
+@pytest.mark.point(51)
 @pytest.mark.skipif(not os.environ.get("ASYA_E2E_COMPLETE"), reason="only after all stories: make test-cluster")
 def test_rights_used_are_the_rights_granted(kube: Kube, operator: str, audit: Audit) -> None:
     calls = audit.calls(account=ACCOUNT)
