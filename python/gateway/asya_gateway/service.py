@@ -15,10 +15,10 @@ from asya_core.objects import ObjectStore
 from asya_core.ops.clock import Clock
 from asya_core.ops.logs import Log
 from asya_core.wire.errors import Refused, RemoteFault, Unavailable
+from asya_core.wire.replay import replayed
 from asya_gateway.access import Principal, Role
 from asya_gateway.publisher import LEASE_MS, Publisher
 from asya_gateway.reload import Tools
-from asya_gateway.replay import replayed
 from asya_gateway.schema import Problem
 from asya_gateway.status import FINAL, Status
 from asya_gateway.store.base import Row, Store, Tx
@@ -260,6 +260,18 @@ class Service:
             )
         )
 
+    async def first_message(self, principal: Principal, envelope_id: str) -> str | None:
+        """The envelope's JSON as it was first sent; None if it was made elsewhere. Raises Refused ``no_such_envelope``."""
+        await self.envelope(principal, envelope_id)
+        row = await self._store.read(lambda tx: tx.one("read_message", id=envelope_id))
+        message: str | None = row["message"] if row is not None else None
+        return message
+
+    @property
+    def has_records(self) -> bool:
+        """Whether records of end actors can be read, and with them envelopes be replayed."""
+        return self._records is not None
+
     async def actors(self, principal: Principal) -> dict[str, dict[str, int]]:
         """Envelopes of the last day by the actor that was heard of last, and by status: one's own, or all with role read."""
         owner = None if principal.may(Role.READ) else principal.name
@@ -354,16 +366,23 @@ class Service:
 
         return await asyncio.to_thread(read)
 
-    async def replay(self, principal: Principal, envelope_id: str, *, start: str, actor: str | None, dry_run: bool) -> dict[str, Any] | Row:
+    async def replay(
+        self, principal: Principal, envelope_id: str, *, start: str, actor: str | None, dry_run: bool, expected: str | None = None
+    ) -> dict[str, Any] | Row:
         """Send a final envelope again, as a new one that belongs to the same owner; gives its row, or with `dry_run` its JSON.
 
-        Raises Refused ``no_such_envelope``, ``forbidden``, ``not_final``, ``not_replayable``, ``no_such_record``, ``not_configured``;
-        RemoteFault ``bad_request``; Unavailable.
+        Args:
+            expected: only if this was its last replay, empty for none; None: whatever it was.
+
+        Raises Refused ``no_such_envelope``, ``forbidden``, ``not_final``, ``already_replayed``, ``not_replayable``, ``no_such_record``,
+        ``not_configured``; RemoteFault ``bad_request``; Unavailable.
         """
         row = await self.envelope(principal, envelope_id)
         _check_operator(principal)
         if Status(row["status"]) not in FINAL:
             raise Refused("not_final", f"The envelope is {row['status']}", "cancel it first, or wait for its end")
+        if expected is not None and expected != (row["replayed_as"] or ""):
+            raise _already_replayed(row)
         message = None
         if start == "start":
             first = await self._store.read(lambda tx: tx.one("read_message", id=envelope_id))
@@ -389,7 +408,14 @@ class Service:
             replay_of=envelope_id,
             hop=hop,
         )
-        made, _ = await self._store.write(lambda tx: create(tx, new))
+
+        def work(tx: Tx) -> Row:
+            # Before the row is made: of two replays at once the second waits here for the first, and finds that it came.
+            if expected is not None and not tx.all("claim_replay", id=envelope_id, replayed_as=new_id, expected=expected):
+                raise _already_replayed(tx.one("find_envelope", id=envelope_id) or row)
+            return create(tx, new)[0]
+
+        made = await self._store.write(work)
         self._publisher.hurry(made)
         self._log.info("audit", action="replay", principal=principal.name, envelope_id=envelope_id, new_id=new_id, outcome="accepted")
         return made
@@ -442,6 +468,11 @@ class Service:
 def _check_operator(principal: Principal) -> None:
     if not principal.may(Role.OPERATE):
         raise Refused("forbidden", "This needs role operate", "ask who runs the gateway")
+
+
+def _already_replayed(row: Row) -> Refused:
+    last = f"last as {row['replayed_as']}" if row["replayed_as"] else "but not yet"
+    return Refused("already_replayed", f"The envelope was replayed, {last}", "look at that one; leave out if_replayed_as to replay again")
 
 
 def _no_envelope() -> Refused:

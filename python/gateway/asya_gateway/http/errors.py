@@ -34,6 +34,7 @@ STATUS: Final[dict[str, int]] = {
     "no_such_record": 404,
     "not_final": 409,
     "not_replayable": 409,
+    "already_replayed": 409,
     "payload_too_large": 413,
     "unsupported_media_type": 415,
     "wrong_host": 421,

@@ -185,12 +185,17 @@ class Rest:
         """201 and the view of a new envelope; 200 and what would be sent with ``dry_run``; role operate."""
         _query(request)
         asked = request.scope.get("asya.json", {})
-        if not isinstance(asked, dict) or set(asked) - {"from", "actor", "dry_run"}:
-            raise RemoteFault("bad_request", "Body is not {from?, actor?, dry_run?}", "see docs/reference/gateway.md")
+        if not isinstance(asked, dict) or set(asked) - {"from", "actor", "dry_run", "if_replayed_as"}:
+            raise RemoteFault("bad_request", "Body is not {from?, actor?, dry_run?, if_replayed_as?}", "see docs/reference/gateway.md")
         start, actor, dry_run = asked.get("from", "failed"), asked.get("actor"), asked.get("dry_run", False)
         if start not in ("failed", "start") or not isinstance(dry_run, bool) or not (actor is None or isinstance(actor, str)):
             raise RemoteFault("bad_request", "from is failed or start, actor a name, dry_run true or false", "correct it")
-        made = await self._service.replay(principal_of(request.scope), _id(request), start=start, actor=actor, dry_run=dry_run)
+        expected = (asked["if_replayed_as"] or "") if "if_replayed_as" in asked else None
+        if not (expected is None or isinstance(expected, str)):
+            raise RemoteFault("bad_request", "if_replayed_as is neither null nor an id", "correct it")
+        made = await self._service.replay(
+            principal_of(request.scope), _id(request), start=start, actor=actor, dry_run=dry_run, expected=expected
+        )
         if dry_run:
             return json_response(made)
         return json_response(view(made), 201, {"Location": f"/envelopes/{made['id']}"})
@@ -260,6 +265,19 @@ def tracing_of(request: Request) -> dict[str, str]:
 def _wait_seconds(request: Request) -> float:
     match = _PREFER_WAIT.search(request.headers.get("prefer", ""))
     return float(min(int(match[1]), _MAX_WAIT_SECONDS)) if match else 0.0
+
+
+def _text(text: str | None) -> str | None:
+    if text is not None and not 0 < len(text) <= _MAX_TEXT:
+        raise RemoteFault("bad_request", f"text has {len(text)} characters; expected 1 to {_MAX_TEXT}", "shorten it")
+    return text
+
+
+def _flag(query: dict[str, str], name: str) -> bool:
+    text = query.get(name, "false")
+    if text not in ("true", "false"):
+        raise RemoteFault("bad_request", f"{name} is {text[:40]!r}; expected true or false", "correct it")
+    return text == "true"
 
 
 def _limit(text: str | None) -> int:

@@ -68,6 +68,17 @@ def test_replay_from_the_start_sends_the_first_message_again(stored: Gateway) ->
     assert (message["payload"], message["route"]["current"]) == ({"greeting": "hello", "text": "hi"}, 0)
 
 
+def test_one_of_two_replays_that_expect_none_is_refused(stored: Gateway) -> None:
+    envelope_id = failed(stored)
+    ask = {"from": "failed", "if_replayed_as": None}
+    first = stored.client.post(f"/envelopes/{envelope_id}/replay", json=ask)
+    second = stored.client.post(f"/envelopes/{envelope_id}/replay", json=ask)
+    assert (first.status_code, second.status_code, second.json()["code"]) == (201, 409, "already_replayed")
+    assert first.json()["id"] in second.json()["detail"]
+    third = stored.client.post(f"/envelopes/{envelope_id}/replay", json={"if_replayed_as": first.json()["id"]})
+    assert (third.status_code, stored.view(envelope_id)["replayed_as"]) == (201, third.json()["id"])
+
+
 def test_dry_run_tells_and_sends_nothing(stored: Gateway) -> None:
     envelope_id = failed(stored)
     told = stored.client.post(f"/envelopes/{envelope_id}/replay", json={"dry_run": True, "actor": "text-processor"})
@@ -83,6 +94,7 @@ def test_dry_run_tells_and_sends_nothing(stored: Gateway) -> None:
         ({"form": "start"}, 400, "bad_request"),
         ({"actor": "happy-end"}, 400, "bad_request"),
         ({"actor": 5}, 400, "bad_request"),
+        ({"if_replayed_as": 5}, 400, "bad_request"),
     ],
 )
 def test_bad_replay_has_its_code(stored: Gateway, body: dict[str, Any], status: int, code: str) -> None:

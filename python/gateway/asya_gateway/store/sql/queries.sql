@@ -20,6 +20,9 @@ SELECT message FROM envelopes WHERE id = :id;
 -- name: mark_replayed
 UPDATE envelopes SET replayed_as = :replayed_as WHERE id = :id;
 
+-- name: claim_replay
+UPDATE envelopes SET replayed_as = :replayed_as WHERE id = :id AND COALESCE(replayed_as, '') = :expected RETURNING id;
+
 -- name: insert_event
 INSERT INTO events (envelope_id, seq, at, kind, actor, hop, attempt, data)
 VALUES (:envelope_id, :seq, :at, :kind, :actor, :hop, :attempt, :data);
