@@ -74,6 +74,16 @@ def _daily(at: datetime) -> str:
     return f"{at.minute} {at.hour} * * *"
 
 
+EDITS: list[dict[str, Any]] = [
+    {"timeout": "1m", "concurrency": 2},
+    {"retry": {"maxAttempts": 3, "backoff": {"initial": "2s"}}},
+    {"scaling": {"queueLength": 9, "maxReplicas": 3}},
+    {"sidecar": {"logLevel": "debug", "prefetch": 3}},
+    {"queue": {"deletionPolicy": "Delete"}},
+    {"queue": {"deletionPolicy": "Retain"}},
+]
+
+
 @pytest.mark.behaviour("operator:queue-ends")
 def test_queues_of_every_kind_are_declared_and_end_as_their_actors_say(crewed: Stage) -> None:
     policies = ("Retain", "DeleteIfEmpty", "Delete")
@@ -83,6 +93,11 @@ def test_queues_of_every_kind_are_declared_and_end_as_their_actors_say(crewed: S
         crewed.apply(name, queue=queue, scaling={"paused": True, "pausedReplicas": 0})
     for name in names:
         crewed.await_condition(name, "QueueReady", "True", "Declared")
+    crewed.publish("quorum-retain", {"text": "a"})
+    for edit in EDITS:
+        crewed.kube.change_actor(crewed.namespace, "quorum-retain", {"spec": edit})
+        crewed.await_condition("quorum-retain", "QueueReady", "True", "Declared")
+    eventually("its message waits", lambda: _waits(crewed, "quorum-retain") == 1)
     crewed.publish("classic-deleteifempty", {"text": "a"})
     crewed.publish("quorum-delete", {"text": "a"})
     eventually("both messages wait", lambda: all(_waits(crewed, name) == 1 for name in ("classic-deleteifempty", "quorum-delete")))
