@@ -37,7 +37,7 @@ class Bench:
             kube=kube,
             world=self.world,
             settings=chosen,
-            queues={"rabbitmq": queues} if chosen.rabbitmq.enabled else {},
+            queues={name: queues for name in ("rabbitmq", "sqs") if chosen.is_enabled(name)},
             events=self.events,
             clock=clock,
             log=self.log,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from asya_core.wire.errors import Unavailable
+from asya_core.wire.errors import AsyaError, Unavailable
 from asya_core.wire.names import queue_name
 from asya_operator.conditions import Depth
 from asya_operator.queues import Ensured
@@ -12,12 +12,20 @@ Json = dict[str, Any]
 
 
 class MemoryQueues:
-    """See `asya_operator.queues.Queues`. `down`: nothing works."""
+    """See `asya_operator.queues.Queues`.
+
+    `down`: nothing works. `trouble`: what every call raises. `owners`, `changed`: as SQS tells them. `address`: of all queues, in front of
+    their names.
+    """
 
     def __init__(self) -> None:
         self.held: dict[str, Depth] = {}
         self.types: dict[str, str] = {}
+        self.owners: dict[str, str] = {}
+        self.changed = ""
+        self.address = ""
         self.down = False
+        self.trouble: AsyaError | None = None
         self.calls: list[tuple[str, str]] = []
 
     @property
@@ -32,7 +40,13 @@ class MemoryQueues:
         kind = queue_type or "quorum"
         found = self.types.setdefault(name, kind)
         depth = self.held.setdefault(name, Depth(waiting=0, in_flight=0))
-        return Ensured(depth=depth, mismatch=f"x-queue-type is {found}, wanted {kind}" if found != kind else "")
+        return Ensured(
+            depth=depth,
+            mismatch=f"x-queue-type is {found}, wanted {kind}" if found != kind else "",
+            owner=self.owners.get(name),
+            changed=self.changed,
+            address=f"{self.address}{name}" if self.address else "",
+        )
 
     async def depths(self, namespace: str, queues: list[str]) -> dict[str, Depth | None]:
         self._call("depth", namespace)
@@ -52,6 +66,8 @@ class MemoryQueues:
 
     def _call(self, name: str, what: str) -> None:
         self.calls.append((name, what))
+        if self.trouble is not None:
+            raise self.trouble
         if self.down:
             raise Unavailable("broker_unavailable", "memory:1: connection refused")
 

@@ -1,0 +1,213 @@
+"""Queues on SQS servers, by the operator's own calls."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+from python.core.tests.sqs.servers import SERVERS, Recorder, Refusal, endpoint, new_namespace, recorder, settings
+
+from asya_core.transports.sqs import SqsAdmin
+from asya_core.transports.sqs.attributes import OWNER_TAG, found_redrive, namespace_queues
+from asya_core.transports.sqs.client import connect
+from asya_core.wire.errors import Refused, Unavailable
+from asya_operator.conditions import Depth
+from asya_operator.sqs_queues import SqsQueues
+
+ACTORS = ("ocr", "one", "two")
+
+
+@pytest.fixture
+def namespace() -> str:
+    return new_namespace()
+
+
+@pytest.fixture(params=SERVERS)
+def where(request: pytest.FixtureRequest, namespace: str) -> Iterator[str]:
+    found = endpoint(request.param)
+    yield found
+    remove(found, namespace)
+
+
+@pytest.fixture
+def watched(namespace: str) -> Iterator[Recorder]:
+    with recorder() as made:
+        yield made
+        made.refuse = lambda action: None
+        remove(made.endpoint, namespace)
+
+
+def remove(where: str, namespace: str) -> None:
+    admin = SqsAdmin(settings(where))
+    for queue in namespace_queues(namespace, ACTORS):
+        admin.delete(queue.name)
+    admin.close()
+
+
+def run(where: str, body: Callable[[SqsQueues], Awaitable[None]], **more: Any) -> None:
+    async def whole() -> None:
+        queues = SqsQueues(settings(where), **more)
+        try:
+            async with asyncio.timeout(60):
+                await body(queues)
+        finally:
+            await queues.close()
+
+    asyncio.run(whole())
+
+
+def call(where: str, action: str, **arguments: Any) -> Any:
+    api = connect(settings(where))
+    try:
+        return api.call(action, **arguments)
+    finally:
+        api.close()
+
+
+def test_ensure_makes_the_queue_and_first_what_the_namespace_shares(where, namespace):
+    seen: list[tuple[str, str]] = []
+
+    async def body(queues: SqsQueues) -> None:
+        found = await queues.ensure(namespace, "ocr", None, max_attempts=300)
+        assert (found.mismatch, found.changed, found.owner, found.depth) == ("", "", None, Depth(waiting=0, in_flight=0))
+        told = call(where, "get_queue_attributes", QueueUrl=found.address, AttributeNames=["All"])["Attributes"]
+        redrive = found_redrive(told)
+        assert redrive is not None
+        assert (redrive[0].rpartition(":")[2], redrive[1]) == (f"asya-{namespace}-error-end", 320)
+        tags = call(where, "list_queue_tags", QueueUrl=found.address)["Tags"]
+        assert tags == {OWNER_TAG: f"{namespace}/ocr", "team": "ml"}
+        assert await queues.ensure(namespace, "ocr", None, max_attempts=300, renew=True) == found
+        changed = await queues.ensure(namespace, "ocr", None)
+        assert changed.changed.endswith("after 200 receives")
+
+    run(where, body, tags={"team": "ml"}, observe=lambda name, outcome: seen.append((name, outcome)))
+    assert seen == [("ensure", "ok"), ("ensure", "ok"), ("ensure", "corrected")]
+    listed = call(where, "list_queues", QueueNamePrefix=f"asya-{namespace}")["QueueUrls"]
+    assert {url.rpartition("/")[2] for url in listed} == {f"asya-{namespace}{rest}" for rest in ("_dlq", "-error-end", "-ocr")}
+
+
+def test_actors_of_one_namespace_may_all_come_at_once(where, namespace):
+    async def body(queues: SqsQueues) -> None:
+        found = await asyncio.gather(*(queues.ensure(namespace, name, None) for name in (*ACTORS, "error-end", *ACTORS)))
+        assert all(each.owner is None for each in found)
+
+    run(where, body)
+
+
+def test_depths_leave_out_what_is_missing(where, namespace):
+    async def body(queues: SqsQueues) -> None:
+        found = await queues.ensure(namespace, "one", None)
+        for _ in range(3):
+            call(where, "send_message", QueueUrl=found.address, MessageBody="x")
+        assert call(where, "receive_message", QueueUrl=found.address, VisibilityTimeout=60)["Messages"]
+        queue = f"asya-{namespace}-one"
+        assert await queues.depths(namespace, [queue, f"asya-{namespace}-two"]) == {queue: Depth(waiting=2, in_flight=1)}
+
+    run(where, body)
+
+
+def test_empty_queue_is_deleted_once_it_has_seemed_so_for_long_enough(where, namespace):
+    queue, owner = f"asya-{namespace}-ocr", f"{namespace}/ocr"
+
+    async def body(queues: SqsQueues) -> None:
+        found = await queues.ensure(namespace, "ocr", None)
+        with pytest.raises(Unavailable) as caught:
+            await queues.delete_if_empty(queue, owner=owner)
+        assert caught.value.code == "queue_settling"
+        assert 0 < caught.value.retry_after_seconds <= 0.15
+        call(where, "send_message", QueueUrl=found.address, MessageBody="late")
+        assert not await queues.delete_if_empty(queue, owner=owner)
+        call(where, "purge_queue", QueueUrl=found.address)
+        async with asyncio.timeout(30):
+            while True:
+                try:
+                    assert await queues.delete_if_empty(queue, owner=owner)
+                    break
+                except Unavailable as error:
+                    await asyncio.sleep(error.retry_after_seconds)
+        assert await queues.depths(namespace, [queue]) == {}
+        assert await queues.delete_if_empty(queue, owner=owner)
+
+    run(where, body, counts_lag_seconds=0.6)
+
+
+def test_policy_delete_drops_the_messages_too(where, namespace):
+    queue, owner = f"asya-{namespace}-ocr", f"{namespace}/ocr"
+
+    async def body(queues: SqsQueues) -> None:
+        found = await queues.ensure(namespace, "ocr", None)
+        call(where, "send_message", QueueUrl=found.address, MessageBody="x")
+        await queues.delete(queue, owner=owner)
+        await queues.delete(queue, owner=owner)
+        assert await queues.depths(namespace, [queue]) == {}
+
+    run(where, body)
+
+
+def test_queue_with_anothers_tag_is_neither_changed_nor_deleted(where, namespace):
+    queue, owner = f"asya-{namespace}-ocr", f"{namespace}/ocr"
+
+    async def body(queues: SqsQueues) -> None:
+        found = await queues.ensure(namespace, "ocr", None)
+        call(where, "tag_queue", QueueUrl=found.address, Tags={OWNER_TAG: "other/ocr"})
+        assert (await queues.ensure(namespace, "ocr", None, max_attempts=900)).owner == "other/ocr"
+        for work in (queues.delete, queues.delete_if_empty):
+            with pytest.raises(Refused) as caught:
+                await work(queue, owner=owner)
+            assert caught.value.code == "name_collision"
+        assert queue in await queues.depths(namespace, [queue])
+        call(where, "tag_queue", QueueUrl=found.address.replace("-ocr", "-error-end"), Tags={OWNER_TAG: "other/error-end"})
+        with pytest.raises(Refused) as caught:
+            await queues.ensure(namespace, "one", None, renew=True)
+        assert caught.value.code == "name_collision"
+        assert "error-end" in caught.value.message
+
+    run(where, body)
+
+
+def test_server_that_is_away_is_left_alone_for_a_moment(namespace):
+    seen: list[str] = []
+
+    async def body(queues: SqsQueues) -> None:
+        for _ in range(10):
+            with pytest.raises(Unavailable) as caught:
+                await queues.depths(namespace, ["x"])
+            assert "127.0.0.1:1" in caught.value.message
+
+    run("http://127.0.0.1:1", body, observe=lambda call, outcome: seen.append(outcome))
+    assert seen == ["unavailable"]
+
+
+def test_minute_of_one_deleted_queue_does_not_keep_others_waiting(watched, namespace):
+    def refuse(action: str) -> None:
+        if action == "sqs:CreateQueue":
+            raise Refusal("QueueDeletedRecently")
+
+    async def body(queues: SqsQueues) -> None:
+        await queues.ensure(namespace, "one", None)
+        watched.refuse = refuse
+        with pytest.raises(Unavailable) as caught:
+            await queues.ensure(namespace, "ocr", None)
+        assert caught.value.code == "queue_deleted_recently"
+        assert (await queues.ensure(namespace, "one", None)).owner is None
+
+    run(watched.endpoint, body)
+
+
+def test_credentials_that_are_missing_are_told_with_the_remedy(namespace, monkeypatch):
+    from asya_core.transports.sqs import SqsSettings
+
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", "/nonexistent")
+
+    async def whole() -> None:
+        queues = SqsQueues(SqsSettings(region="eu-central-1", endpoint="http://127.0.0.1:1"))
+        with pytest.raises(Refused) as caught:
+            await queues.ensure(namespace, "ocr", None)
+        assert caught.value.code == "no_credentials"
+        assert "give the service account a role" in str(caught.value)
+        await queues.close()
+
+    asyncio.run(whole())
