@@ -1,5 +1,6 @@
 """Stores of both kinds for the same tests; PostgreSQL is that of `ci/services.sh start postgres`."""
 
+import asyncio
 import os
 import uuid
 from collections.abc import Callable, Iterator
@@ -42,11 +43,29 @@ def database_url() -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def migrated_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A file with the address of a database that has the schema; its rows are whoever's used it last."""
+    file = tmp_path_factory.mktemp("postgres") / "url"
+    with _database() as url:
+        file.write_text(url)
+        asyncio.run(_migrate(file))
+        yield file
+
+
+async def _migrate(file: Path) -> None:
+    store = PostgresStore(file, migrating=True)
+    await store.open()
+    await store.close()
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
 def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Store]:
-    """Makes stores over the same rows; call it again for what another process would see, after a restart or beside the first."""
+    """Makes stores over the same rows, none at first; call it again for what another process would see, later or beside the first."""
     if request.param == "sqlite":
         return lambda: SqliteStore(tmp_path / "gateway.db")
-    file = tmp_path / "url"
-    file.write_text(request.getfixturevalue("database_url"))
-    return lambda: PostgresStore(file, migrating=True)
+    file: Path = request.getfixturevalue("migrated_url")
+    with psycopg.connect(file.read_text(), autocommit=True) as connection:
+        connection.execute(b"TRUNCATE envelopes, events")
+        connection.execute(b"UPDATE counters SET value = 0")
+    return lambda: PostgresStore(file)

@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+from python.gateway.tests.process.forks import FORKS, Fork
 
 from asya_core.transports.base import QueueSpec
 from asya_core.transports.embedded import EmbeddedAdmin
@@ -76,7 +75,7 @@ class Gateway:
     folder: Path
     environment: dict[str, str]
     lines: list[dict[str, Any]] = field(default_factory=list)
-    process: "subprocess.Popen[str] | None" = None
+    process: Fork | None = None
     public: str = ""
     internal: str = ""
     headers: dict[str, str] = field(default_factory=dict)
@@ -86,9 +85,7 @@ class Gateway:
         return self.launch().serving()
 
     def launch(self) -> "Gateway":
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "asya_gateway"], env=self.environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-        )
+        self.process = FORKS.start(self.environment)
         self._news = threading.Condition()
         self.pump = threading.Thread(target=self._pump, args=(self.process,), daemon=True)
         self.pump.start()
@@ -107,8 +104,7 @@ class Gateway:
         self.mesh = httpx.Client(base_url=self.internal, headers={"Authorization": "Bearer mesh-token"}, timeout=WAIT)
         return self
 
-    def _pump(self, process: "subprocess.Popen[str]") -> None:
-        assert process.stderr is not None
+    def _pump(self, process: Fork) -> None:
         for text in process.stderr:
             line = json.loads(text) if text.startswith("{") else {"text": text}
             with self._news:
@@ -132,7 +128,6 @@ class Gateway:
         self.process.send_signal(number)
         code = self.process.wait(WAIT)
         self.pump.join(WAIT)
-        assert self.process.stderr is not None
         self.process.stderr.close()
         self.client.close()
         self.mesh.close()
