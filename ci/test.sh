@@ -9,7 +9,7 @@ ci/tools.sh || [ -z "${CI:-}" ] # valgrind and strace for the exact counts, Grap
 eval "$(ci/services.sh env)"
 ci/pythons.sh >/dev/null # the newest Python that the runtime is tested on
 
-pure=(asya_core.wire asya_core.ops.backoff asya_core.transports.rabbitmq.topology
+pure=(asya_core.wire asya_core.ops.backoff asya_core.transports.rabbitmq.topology asya_core.transports.sqs.attributes
       asya_sidecar.lifecycle asya_sidecar.decide asya_sidecar.effects asya_sidecar.retry asya_sidecar.splice
       asya_flowc
       asya_operator.{compare,conditions,crd,desired,memory,observed,plan,policies,reasons,settings,spec,words}

@@ -7,9 +7,9 @@ from collections.abc import Container
 from datetime import datetime, timedelta
 from typing import Final
 
+from asya_core.wire.claims import is_claim_key
 from asya_core.wire.envelope import Claim, Envelope
 from asya_core.wire.reply import ErrorReply
-from asya_sidecar.claims import is_claim_key
 from asya_sidecar.policy import Policy
 
 __all__ = ["DEADLINE_SLACK_SECONDS", "check_before_run", "check_receipt", "failure", "run_limit"]

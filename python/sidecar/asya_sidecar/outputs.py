@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from asya_core.wire.claims import make_claim
 from asya_core.wire.envelope import FANOUT_HEADER, Envelope, child_id, parse, read
 from asya_core.wire.errors import RemoteFault
 from asya_core.wire.names import ERROR_END, HAPPY_END
@@ -16,7 +17,6 @@ from asya_core.wire.reply import EnvelopesReply, ErrorReply, PayloadsReply
 from asya_core.wire.route import check_change
 from asya_sidecar import splice
 from asya_sidecar.checks import failure
-from asya_sidecar.claims import make_claim
 from asya_sidecar.policy import Policy
 
 __all__ = [

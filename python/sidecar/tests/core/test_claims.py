@@ -8,10 +8,10 @@ import pytest
 from core_bench import Bench, broken, message, one
 
 from asya_core.transports.base import SettledOutcome
+from asya_core.wire.claims import is_claim_key, make_claim
 from asya_core.wire.envelope import Claim, parse
 from asya_core.wire.reply import EnvelopesReply, PayloadsReply
 from asya_sidecar import effects as fx
-from asya_sidecar.claims import is_claim_key, make_claim
 from asya_sidecar.effects import FetchOutcome
 from asya_sidecar.lifecycle import State
 from asya_sidecar.outputs import Claimed, Draft, claimed

@@ -1,6 +1,6 @@
 """Claims: references that travel in place of large payloads. Their keys are made and checked here.
 
-Called by `checks` and `outputs`. Pure: the storage is `claim_store`'s. Source: docs/reference/envelope.md, "Large payloads".
+Called by sidecars and the gateway, which keep the objects themselves. Pure. Source: docs/reference/envelope.md, "Large payloads".
 """
 
 import hashlib
