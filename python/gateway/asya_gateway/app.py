@@ -20,6 +20,8 @@ from asya_core.ops.logs import Log
 from asya_core.ops.settings import Listen
 from asya_core.transports.base import Transport
 from asya_core.wire.errors import AsyaError, RemoteFault
+from asya_core.wire.names import HAPPY_END, queue_name
+from asya_gateway.claims import Claims
 from asya_gateway.http.auth import ApiKeys, Authenticator, FileKey, MeshToken, Nobody, OAuth
 from asya_gateway.http.errors import refused, unexpected
 from asya_gateway.http.front import Front, Hosts
@@ -102,6 +104,7 @@ class Gateway:
             records=make_records(settings),
         )
         sweeper = Sweeper(
+            claims=make_claims(settings, publisher.max_message_bytes, self._log),
             store,
             clock=clock,
             log=self._log,
@@ -276,8 +279,25 @@ def make_transport(settings: GatewaySettings) -> Transport:
 
         assert settings.embedded_path is not None
         return EmbeddedTransport(settings.embedded_path, max_message_bytes=settings.max_message_bytes)
+def make_claims(settings: GatewaySettings, max_message_bytes: int, log: Log) -> Claims:
+    """Where large payloads wait, if the settings name a storage."""
+    objects = None
+    if settings.claim_url is not None:
+        endpoint = settings.claim_endpoint
+        access = S3Access(region=settings.claim_region or settings.sqs_region, endpoint=endpoint, path_style=endpoint is not None)
+        objects = open_store(settings.claim_url, access)
+    return Claims(objects, threshold_bytes=settings.claim_threshold_bytes, max_message_bytes=max_message_bytes, log=log)
+
+
     from asya_core.transports.rabbitmq import RabbitSettings, RabbitTransport
 
+    if settings.transport == "sqs":
+        from asya_core.transports.sqs import SqsSettings, SqsTransport
+
+        return SqsTransport(
+            SqsSettings(region=settings.sqs_region, endpoint=settings.sqs_endpoint, max_message_bytes=settings.broker_max_bytes),
+            probe_queue=queue_name(settings.namespace, HAPPY_END),
+        )
     given = {
         "username": settings.rabbitmq_username,
         "password": settings.rabbitmq_password,

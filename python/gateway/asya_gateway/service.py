@@ -18,6 +18,7 @@ from asya_core.wire.errors import Refused, RemoteFault, Unavailable
 from asya_core.wire.replay import replayed
 from asya_gateway.access import Principal, Role
 from asya_gateway.publisher import LEASE_MS, Publisher
+from asya_gateway.claims import Claims
 from asya_gateway.reload import Tools
 from asya_gateway.schema import Problem
 from asya_gateway.status import FINAL, Status
@@ -117,6 +118,7 @@ class Service:
         clock: Clock,
         log: Log,
         measures: Measures = _NOT_COUNTED,
+        claims: where large payloads wait while a reference travels.
         records: ObjectStore | None = None,
     ) -> None:
         self._store = store
@@ -130,6 +132,7 @@ class Service:
 
     # ------------------------------------------------------------------------------------------------------------------ tools
 
+        claims: Claims | None = None,
     def visible_tools(self, principal: Principal) -> list[Tool]:
         """The tools that `principal` may call, by name."""
         return [tool for tool in self._tools.registry.tools.values() if principal.may_call(tool.name, tool.allow)]
@@ -139,6 +142,7 @@ class Service:
         tool = self._tools.registry.tools.get(name)
         if tool is None or not principal.may_call(name, tool.allow):
             from difflib import get_close_matches
+        self._claims = claims or Claims(None, threshold_bytes=0, max_message_bytes=publisher.max_message_bytes, log=log)
 
             names = [each.name for each in self.visible_tools(principal)]
             close = get_close_matches(name, names, n=1, cutoff=0.6)
@@ -172,7 +176,7 @@ class Service:
             headers: of the envelope, beside the tool's: tracing only.
 
         Raises Refused ``no_such_tool``, ``idempotency_conflict``; ArgumentsRefused; RemoteFault ``payload_too_large``;
-        Unavailable ``store``, ``outbox_full``. In all cases nothing was made.
+        Unavailable ``store``, ``outbox_full``, ``claim_storage``. In all cases nothing was made.
         """
         tool = self.tool(principal, name)
         problems = tool.input.problems(arguments)
@@ -181,7 +185,7 @@ class Service:
         if self._publisher.is_full:
             raise Unavailable("outbox_full", "Too many envelopes wait for the broker", "try again", retry_after_seconds=10.0)
         now = int(self._clock.wall() * 1000)
-        new = self._envelope(principal, tool, {**tool.defaults, **arguments}, idempotency_key, dict(headers or {}), now)
+        new = await self._envelope(principal, tool, {**tool.defaults, **arguments}, idempotency_key, dict(headers or {}), now)
         row, is_new = await self._store.write(lambda tx: create(tx, new))
         if not is_new:
             if row["request_hash"] != new.request_hash:
@@ -192,12 +196,11 @@ class Service:
         self._log.info("audit", action="create", principal=principal.name, envelope_id=row["id"], tool=name, outcome="accepted")
         return row, tool, True
 
-    def _envelope(
+    async def _envelope(
         self, principal: Principal, tool: Tool, payload: Mapping[str, Any], key: str | None, headers: dict[str, str], now: int
     ) -> NewEnvelope:
         envelope_id = new_ulid(now, os.urandom(10))
         deadline_at = now + int(tool.timeout_seconds * 1000)
-        payload_text = _json(payload)
         envelope = {
             "id": envelope_id,
             "route": {"actors": list(tool.route), "current": 0},
@@ -205,23 +208,18 @@ class Service:
             "deadline": time_text(deadline_at),
             "payload": payload,
         }
-        message = _json(envelope)
-        if len(message.encode()) > self._publisher.max_message_bytes:
-            raise RemoteFault(
-                "payload_too_large", f"Arguments are over {self._publisher.max_message_bytes} bytes", "send a reference instead"
-            )
         return NewEnvelope(
             id=envelope_id,
             tool=tool.name,
             flow=tool.flow,
             owner=principal.name,
             route=tool.route,
-            message=message,
+            message=await self._claims.message(envelope, 0),
             now=now,
             lease_until=now + LEASE_MS,
             deadline_at=deadline_at,
             idempotency_key=key,
-            request_hash=hashlib.sha256(payload_text.encode()).hexdigest() if key is not None else None,
+            request_hash=hashlib.sha256(_json(payload).encode()).hexdigest() if key is not None else None,
         )
 
     # ------------------------------------------------------------------------------------------------------------------- look
@@ -261,11 +259,14 @@ class Service:
         )
 
     async def first_message(self, principal: Principal, envelope_id: str) -> str | None:
-        """The envelope's JSON as it was first sent; None if it was made elsewhere. Raises Refused ``no_such_envelope``."""
+        """The envelope's JSON as it was first sent, with its payload; None if it was made elsewhere.
+
+        Raises Refused ``no_such_envelope``, ``no_such_record`` if the payload was large and is no longer kept, Unavailable.
+        """
         await self.envelope(principal, envelope_id)
         row = await self._store.read(lambda tx: tx.one("read_message", id=envelope_id))
         message: str | None = row["message"] if row is not None else None
-        return message
+        return None if message is None else await self._claims.whole(message)
 
     @property
     def has_records(self) -> bool:
@@ -375,7 +376,7 @@ class Service:
             expected: only if this was its last replay, empty for none; None: whatever it was.
 
         Raises Refused ``no_such_envelope``, ``forbidden``, ``not_final``, ``already_replayed``, ``not_replayable``, ``no_such_record``,
-        ``not_configured``; RemoteFault ``bad_request``; Unavailable.
+        ``not_configured``; RemoteFault ``bad_request``, ``payload_too_large``; Unavailable.
         """
         row = await self.envelope(principal, envelope_id)
         _check_operator(principal)
@@ -401,7 +402,7 @@ class Service:
             flow=row["flow"],
             owner=row["owner"],
             route=envelope["route"]["actors"],
-            message=_json(envelope),
+            message=await self._claims.message(envelope, hop),
             now=now,
             lease_until=now + LEASE_MS,
             deadline_at=deadline_at,

@@ -33,6 +33,10 @@ from asya_gateway.http.limits import Limits
 __all__ = ["GatewaySettings", "read_gateway_settings"]
 
 _MIB: Final = 1024 * 1024
+_SQS_MAX_BYTES: Final = _MIB
+"""Of one message (asya_core.transports.sqs.settings); not imported, since that is for who uses it."""
+_SQS_THRESHOLD_BYTES: Final = 200_000
+"""SQS bills each 64 KiB, and a batch holds 1 MiB: five of these still travel together."""
 _DAYS: Final = re.compile(r"(\d{1,5})d")
 
 
@@ -92,7 +96,7 @@ class GatewaySettings:
     namespace: str = setting(
         "ASYA_NAMESPACE", text("a namespace's name (RFC 1123 label)", check=_is_namespace), "Namespace of all queues.", required=True
     )
-    transport: str = setting("ASYA_TRANSPORT", choice("rabbitmq", "embedded"), "What moves the messages.", required=True)
+    transport: str = setting("ASYA_TRANSPORT", choice("rabbitmq", "sqs", "embedded"), "What moves the messages.", required=True)
     public: Listen | None = setting(
         "ASYA_GATEWAY_LISTEN", listen(), "Address of the public socket: MCP, REST, page. Port 0 is any free one.", default=":8080"
     )
@@ -204,8 +208,24 @@ class GatewaySettings:
     max_message_bytes: int = setting(
         "ASYA_MAX_MESSAGE_BYTES",
         size(1024, 512 * _MIB),
-        "Largest message that the broker takes; the default is RabbitMQ 4's.",
+        "Largest message that the broker takes; the default is RabbitMQ 4's. SQS takes 1 MiB, whatever stands here.",
         default="16Mi",
+    )
+    claim_url: Location | None = setting(
+        "ASYA_CLAIM_URL",
+        _location(),
+        "Where large payloads are kept while a reference travels, the same as the sidecars'; absent: all payloads travel.",
+    )
+    claim_threshold: int | None = setting(
+        "ASYA_CLAIM_THRESHOLD",
+        size(1024, 512 * _MIB),
+        "Bytes from which on a payload is large; absent: half of `ASYA_MAX_MESSAGE_BYTES`, on SQS 200 kB.",
+    )
+    claim_region: str | None = setting(
+        "ASYA_CLAIM_REGION", text(), "Region of the bucket; absent: `AWS_REGION`, else boto3's own settings."
+    )
+    claim_endpoint: str | None = setting(
+        "ASYA_CLAIM_ENDPOINT", url("http", "https"), "Address of an S3-compatible storage, with the bucket in the path; absent: AWS."
     )
     rabbitmq_address: str | None = setting(
         "ASYA_RABBITMQ_ADDRESS",
@@ -221,6 +241,10 @@ class GatewaySettings:
         "ASYA_RABBITMQ_CREDENTIALS_DIR", path(), "Folder with the files `username` and `password`, read at each connect."
     )
     rabbitmq_tls_ca: Path | None = setting("ASYA_RABBITMQ_TLS_CA", path(), "Certificates (PEM) that vouch for the broker with amqps.")
+    sqs_region: str | None = setting("AWS_REGION", text(), "Region of the queues on SQS; absent: boto3's own settings.")
+    sqs_endpoint: str | None = setting(
+        "ASYA_SQS_ENDPOINT", url("http", "https"), "Address of another server that speaks SQS's protocol; absent: AWS."
+    )
     embedded_path: Path | None = setting(
         "ASYA_EMBEDDED_PATH", path(), "SQLite file that holds all queues; required with `ASYA_TRANSPORT=embedded`."
     )
@@ -228,6 +252,16 @@ class GatewaySettings:
     parent_fd: int | None = setting(
         "ASYA_PARENT_FD", integer(0, 1_000_000), "An inherited descriptor; its end of file is taken as SIGTERM. Set by `asya run`."
     )
+
+    @property
+    def broker_max_bytes(self) -> int:
+        """The most bytes of one message."""
+        return min(self.max_message_bytes, _SQS_MAX_BYTES) if self.transport == "sqs" else self.max_message_bytes
+
+    @property
+    def claim_threshold_bytes(self) -> int:
+        """From which size on a payload is large."""
+        return self.claim_threshold or (_SQS_THRESHOLD_BYTES if self.transport == "sqs" else self.max_message_bytes // 2)
 
     @property
     def limits(self) -> Limits:
@@ -267,6 +301,13 @@ def read_gateway_settings(environment: Mapping[str, str]) -> GatewaySettings:
     ):
         if is_needed and value is None:
             raise RemoteFault("bad_setting", f"{name} is not set and {when}", "set it")
+    if settings.claim_url is not None and settings.claim_threshold_bytes >= settings.broker_max_bytes:
+        raise RemoteFault(
+            "bad_setting",
+            f"ASYA_CLAIM_THRESHOLD is {settings.claim_threshold_bytes} and the broker takes {settings.broker_max_bytes}; "
+            "expected a smaller threshold",
+            "correct one of the two",
+        )
     return settings
 
 

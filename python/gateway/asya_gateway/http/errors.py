@@ -44,6 +44,7 @@ STATUS: Final[dict[str, int]] = {
     "too_many_streams": 429,
     "headers_too_large": 431,
     "not_configured": 501,
+    "claim_storage": 503,
     "streams_full": 503,
     "overloaded": 503,
 }
