@@ -102,9 +102,9 @@ class Gateway:
             log=self._log,
             measures=_measures(metrics),
             records=make_records(settings),
+            claims=make_claims(settings, publisher.max_message_bytes, self._log),
         )
         sweeper = Sweeper(
-            claims=make_claims(settings, publisher.max_message_bytes, self._log),
             store,
             clock=clock,
             log=self._log,
@@ -272,13 +272,6 @@ def make_records(settings: GatewaySettings) -> ObjectStore | None:
     return open_store(settings.results, access)
 
 
-def make_transport(settings: GatewaySettings) -> Transport:
-    """The transport of the settings. Imports that one only."""
-    if settings.transport == "embedded":
-        from asya_core.transports.embedded import EmbeddedTransport
-
-        assert settings.embedded_path is not None
-        return EmbeddedTransport(settings.embedded_path, max_message_bytes=settings.max_message_bytes)
 def make_claims(settings: GatewaySettings, max_message_bytes: int, log: Log) -> Claims:
     """Where large payloads wait, if the settings name a storage."""
     objects = None
@@ -289,8 +282,8 @@ def make_claims(settings: GatewaySettings, max_message_bytes: int, log: Log) -> 
     return Claims(objects, threshold_bytes=settings.claim_threshold_bytes, max_message_bytes=max_message_bytes, log=log)
 
 
-    from asya_core.transports.rabbitmq import RabbitSettings, RabbitTransport
-
+def make_transport(settings: GatewaySettings) -> Transport:
+    """The transport of the settings. Imports that one only."""
     if settings.transport == "sqs":
         from asya_core.transports.sqs import SqsSettings, SqsTransport
 
@@ -298,6 +291,13 @@ def make_claims(settings: GatewaySettings, max_message_bytes: int, log: Log) -> 
             SqsSettings(region=settings.sqs_region, endpoint=settings.sqs_endpoint, max_message_bytes=settings.broker_max_bytes),
             probe_queue=queue_name(settings.namespace, HAPPY_END),
         )
+    if settings.transport == "embedded":
+        from asya_core.transports.embedded import EmbeddedTransport
+
+        assert settings.embedded_path is not None
+        return EmbeddedTransport(settings.embedded_path, max_message_bytes=settings.max_message_bytes)
+    from asya_core.transports.rabbitmq import RabbitSettings, RabbitTransport
+
     given = {
         "username": settings.rabbitmq_username,
         "password": settings.rabbitmq_password,

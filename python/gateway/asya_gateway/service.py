@@ -17,8 +17,8 @@ from asya_core.ops.logs import Log
 from asya_core.wire.errors import Refused, RemoteFault, Unavailable
 from asya_core.wire.replay import replayed
 from asya_gateway.access import Principal, Role
-from asya_gateway.publisher import LEASE_MS, Publisher
 from asya_gateway.claims import Claims
+from asya_gateway.publisher import LEASE_MS, Publisher
 from asya_gateway.reload import Tools
 from asya_gateway.schema import Problem
 from asya_gateway.status import FINAL, Status
@@ -106,6 +106,7 @@ class Service:
         log: audit lines.
         measures: where to count.
         records: where the end actors store, or None.
+        claims: where large payloads wait while a reference travels.
     """
 
     def __init__(
@@ -118,8 +119,8 @@ class Service:
         clock: Clock,
         log: Log,
         measures: Measures = _NOT_COUNTED,
-        claims: where large payloads wait while a reference travels.
         records: ObjectStore | None = None,
+        claims: Claims | None = None,
     ) -> None:
         self._store = store
         self._tools = tools
@@ -129,10 +130,10 @@ class Service:
         self._log = log
         self._measures = measures
         self._records = records
+        self._claims = claims or Claims(None, threshold_bytes=0, max_message_bytes=publisher.max_message_bytes, log=log)
 
     # ------------------------------------------------------------------------------------------------------------------ tools
 
-        claims: Claims | None = None,
     def visible_tools(self, principal: Principal) -> list[Tool]:
         """The tools that `principal` may call, by name."""
         return [tool for tool in self._tools.registry.tools.values() if principal.may_call(tool.name, tool.allow)]
@@ -142,7 +143,6 @@ class Service:
         tool = self._tools.registry.tools.get(name)
         if tool is None or not principal.may_call(name, tool.allow):
             from difflib import get_close_matches
-        self._claims = claims or Claims(None, threshold_bytes=0, max_message_bytes=publisher.max_message_bytes, log=log)
 
             names = [each.name for each in self.visible_tools(principal)]
             close = get_close_matches(name, names, n=1, cutoff=0.6)
