@@ -8,7 +8,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import httpx
 
@@ -26,6 +26,10 @@ _RESUME_SECONDS: Final = 30.0
 """How long a cut stream is resumed silently."""
 _TRIES: Final = 3
 _PAUSES: Final = (0.2, 0.5)
+_PAGE: Final = 200
+"""Envelopes that are asked for at once, the most that a gateway gives."""
+_PATIENCE_SECONDS: Final = 10.0
+"""How long a gateway that asks for a slower pace is obeyed; one that wants more is told to the user."""
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
 
@@ -49,6 +53,10 @@ class GatewayClient:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of connections. Idempotent."""
         self._http.close()
 
     def tools(self) -> list[dict[str, Any]]:
@@ -71,6 +79,35 @@ class GatewayClient:
     def cancel(self, envelope_id: str) -> dict[str, Any]:
         """Give an envelope up; gives its view afterwards."""
         return self._ask("POST", f"/envelopes/{quote(envelope_id, safe='')}/cancel")
+
+    def envelopes(self, filters: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+        """Views without results, newest first, page by page; `filters` as in docs/reference/gateway.md."""
+        cursor: dict[str, str] = {}
+        while True:
+            query = urlencode({**filters, **cursor, "brief": "true", "limit": str(_PAGE)})
+            page = self._ask("GET", f"/envelopes?{query}")
+            yield from page["envelopes"]
+            if "next" not in page:
+                return
+            cursor = {"cursor": page["next"]}
+
+    def record(self, envelope_id: str) -> dict[str, Any]:
+        """What an end actor stored of it. Raises Refused ``no_such_envelope``, ``no_such_record``, ``not_configured``, ``forbidden``."""
+        return self._ask("GET", f"/envelopes/{quote(envelope_id, safe='')}/record")
+
+    def replay(self, envelope_id: str, *, actor: str | None = None, start: str = "failed", expected: str | None = None) -> dict[str, Any]:
+        """Send an envelope again; gives the view of the new one. Tried again as it is one replay however often an answer is lost.
+
+        Args:
+            envelope_id: of the old one, which has ended.
+            actor: where to begin instead.
+            start: ``failed`` or ``start``.
+            expected: its last replay, None if it has none; with another one it is refused.
+
+        Raises Refused ``already_replayed``, ``not_final``, ``not_replayable``, ``no_such_record``, ``not_configured``, ``forbidden``.
+        """
+        body: dict[str, Any] = {"from": start, "if_replayed_as": expected} | ({} if actor is None else {"actor": actor})
+        return self._ask("POST", f"/envelopes/{quote(envelope_id, safe='')}/replay", json_body=body)
 
     def follow(self, envelope_id: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """Kind and data of each event, each once, in order; the last is ``final`` with the view. A cut stream is resumed for 30 s.
@@ -124,7 +161,10 @@ class GatewayClient:
             if answer.is_success:
                 return self._document(answer)
             problem = self._refusal(answer)
-            if not isinstance(problem, Unavailable):
+            wait = _seconds_of(answer.headers.get("retry-after", ""))
+            if answer.status_code == 429 and wait is not None and wait <= _PATIENCE_SECONDS:
+                time.sleep(wait)
+            elif not isinstance(problem, Unavailable):
                 raise problem
         assert problem is not None
         raise problem
@@ -159,12 +199,18 @@ class GatewayClient:
         match answer.status_code:
             case 400 | 411 | 413 | 415 | 422:
                 return RemoteFault(code, detail + _listed(problem), hint or "see asya mcp show TOOL")
+            case 501:
+                return Refused(code, detail, hint or "ask who runs the gateway")
             case 401:
                 return Refused(code, detail, "set ASYA_CLI_TOKEN to a key of this gateway, or give --token-file")
             case status if status >= 500:
                 return Unavailable(code, detail, hint or "try again later")
             case _:
                 return Refused(code, detail, hint or "ask who runs the gateway")
+
+
+def _seconds_of(text: str) -> float | None:
+    return float(text) if text.isdecimal() else None
 
 
 def _listed(problem: Mapping[str, Any]) -> str:

@@ -1,17 +1,15 @@
 """``asya mcp``: list tools, call one, see and cancel envelopes. What is on the wire is `asya_cli.client`'s business."""
 
-import os
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from asya_cli.asking import Asking, gateway_options, table
 from asya_cli.errors import Failed, Interrupted, TimedOut
-from asya_cli.main import talk_of, talk_options
-from asya_cli.output import Format, Talk, pretty_json
+from asya_cli.main import talk_options
 from asya_core.wire.errors import RemoteFault
 
 if TYPE_CHECKING:
@@ -32,40 +30,13 @@ def mcp() -> None:
     """
 
 
-def _shared(command: Callable[..., None]) -> Callable[..., None]:
-    for option in (
-        click.option("--token-file", metavar="FILE", help="File with the key. [env: ASYA_CLI_TOKEN, the key itself]"),
-        click.option("--url", metavar="URL", help="Address of the gateway. [env: ASYA_CLI_MCP_URL]"),
-    ):
-        command = option(command)
-    return command
-
-
-class _Run:
-    """One call of a command: how it talks, where it asks."""
-
-    def __init__(self, ctx: click.Context, given: dict[str, Any]) -> None:
-        self.talk: Talk = talk_of(ctx, **{key: given.pop(key) for key in ("output_format", "quiet", "verbose", "no_color")})
-        self.is_json = self.talk.format is Format.JSON
-        self._url, self._token_file = given.pop("url"), given.pop("token_file")
-
-    def client(self) -> "GatewayClient":
-        from asya_cli.client import GatewayClient
-        from asya_cli.config import read_config
-
-        return GatewayClient(read_config(os.environ, url=self._url, token_file=self._token_file))
-
-    def data(self, value: Any) -> None:
-        self.talk.data(pretty_json(value))
-
-
 @mcp.command("list", context_settings=_HELP)
-@_shared
+@gateway_options
 @talk_options
 @click.pass_context
 def list_(ctx: click.Context, /, **given: Any) -> None:
     """List the tools; arguments with * are required."""
-    run = _Run(ctx, given)
+    run = Asking(ctx, given)
     with run.client() as client:
         tools = client.tools()
     if run.is_json:
@@ -74,19 +45,19 @@ def list_(ctx: click.Context, /, **given: Any) -> None:
     from asya_cli.schema_options import arguments_text
 
     rows = [(tool["name"], " ".join(tool.get("description", "").split()), arguments_text(tool)) for tool in tools]
-    _table(run.talk, ("NAME", "DESCRIPTION", "ARGUMENTS"), rows)
+    table(run.talk, ("NAME", "DESCRIPTION", "ARGUMENTS"), rows)
     if not tools:
         run.talk.info("This gateway has no tools for you")
 
 
 @mcp.command(context_settings=_HELP)
 @click.argument("tool", metavar="TOOL")
-@_shared
+@gateway_options
 @talk_options
 @click.pass_context
 def show(ctx: click.Context, /, tool: str, **given: Any) -> None:
     """Show one tool: description, arguments, schema."""
-    run = _Run(ctx, given)
+    run = Asking(ctx, given)
     with run.client() as client:
         found = client.tool(tool)
     if run.is_json:
@@ -112,12 +83,12 @@ class _CallCommand(click.Command):
 @click.option("--no-wait", is_flag=True, help="Print id and status, do not wait for the end.")
 @click.option("--timeout", metavar="DURATION", help="Stop waiting after this long; the envelope goes on.")
 @click.option("--idempotency-key", metavar="KEY", help="The same key gives the same envelope, not another one.")
-@_shared
+@gateway_options
 @talk_options
 @click.pass_context
 def call(ctx: click.Context, /, words: tuple[str, ...], **given: Any) -> None:
     """Call a tool and wait for its result. Its arguments are options: asya mcp call TOOL --help."""
-    run = _Run(ctx, given)
+    run = Asking(ctx, given)
     wants_help = any(word in ("--help", "-h") for word in words)
     if not words or words[0].startswith("-"):
         if wants_help:
@@ -146,12 +117,12 @@ def call(ctx: click.Context, /, words: tuple[str, ...], **given: Any) -> None:
 @click.argument("envelope_id", metavar="ID")
 @click.option("--wait", is_flag=True, help="Wait for the end, as call does.")
 @click.option("--timeout", metavar="DURATION", help="Stop waiting after this long.")
-@_shared
+@gateway_options
 @talk_options
 @click.pass_context
 def status(ctx: click.Context, /, envelope_id: str, wait: bool, timeout: str | None, **given: Any) -> None:
     """Show an envelope; with --wait, its result once it has ended."""
-    run = _Run(ctx, given)
+    run = Asking(ctx, given)
     seconds = _seconds(timeout)
     with run.client() as client:
         view = client.envelope(envelope_id)
@@ -167,12 +138,12 @@ def status(ctx: click.Context, /, envelope_id: str, wait: bool, timeout: str | N
 
 @mcp.command(context_settings=_HELP)
 @click.argument("envelope_id", metavar="ID")
-@_shared
+@gateway_options
 @talk_options
 @click.pass_context
 def cancel(ctx: click.Context, /, envelope_id: str, **given: Any) -> None:
     """Give an envelope up."""
-    run = _Run(ctx, given)
+    run = Asking(ctx, given)
     with run.client() as client:
         view = client.cancel(envelope_id)
     run.data(view if run.is_json else {"id": view["id"], "status": view["status"]})
@@ -248,7 +219,7 @@ def _later(envelope_id: str) -> str:
     return f"watch it: asya mcp status {envelope_id} --wait; give it up: asya mcp cancel {envelope_id}"
 
 
-def _followed(run: _Run, client: "GatewayClient", view: dict[str, Any], timeout: float | None) -> dict[str, Any]:
+def _followed(run: Asking, client: "GatewayClient", view: dict[str, Any], timeout: float | None) -> dict[str, Any]:
     """The final view, a bar drawn meanwhile. Raises TimedOut; the envelope goes on then."""
     from asya_cli.bar import shown_bar
 
@@ -296,7 +267,7 @@ def _timed(client: "GatewayClient", envelope_id: str, until: float | None) -> An
             return
 
 
-def _conclude(run: _Run, view: dict[str, Any]) -> None:
+def _conclude(run: Asking, view: dict[str, Any]) -> None:
     """Print what came of it. Raises Failed if that is not success."""
     if run.is_json:
         run.data(view)
@@ -319,21 +290,3 @@ def _failure(view: dict[str, Any]) -> Failed:
     where = f" in {actor}" if actor else ""
     hint = f"see it again: asya mcp status {view['id']}; the traceback is in the actor's log and in error-end's record"
     return Failed("envelope_failed", f"{kind}{where}: {error.get('message') or view['status']}", hint)
-
-
-def _table(talk: Talk, head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    import io
-
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    is_terminal = sys.stdout.isatty()
-    table = Table(box=None, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0), header_style="")
-    for name in head:
-        table.add_column(name, no_wrap=not is_terminal, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    text = io.StringIO()
-    Console(file=text, width=None if is_terminal else 10_000, highlight=False, color_system=None).print(table)
-    talk.data("\n".join(line.rstrip() for line in text.getvalue().splitlines()))

@@ -33,6 +33,10 @@ class Broker(Protocol):
         """A new transport, not open yet."""
         ...
 
+    def admin(self, namespace: str) -> QueueAdmin:
+        """Looks at the queues of `namespace`. Raises Unavailable."""
+        ...
+
     def remove(self, namespace: str, actors: Iterable[str]) -> list[str]:
         """Take away the queues of `namespace` that hold nothing; gives those that stay. Raises Unavailable, Refused."""
         ...
@@ -69,7 +73,7 @@ class EmbeddedBroker:
 
     def declare(self, namespace: str, actors: Iterable[str]) -> None:
         """See `Broker.declare`."""
-        admin = EmbeddedAdmin(self.path)
+        admin = self.admin(namespace)
         try:
             _ensure(admin, queue_specs(namespace, actors))
         finally:
@@ -78,6 +82,10 @@ class EmbeddedBroker:
     def transport(self, namespace: str) -> Transport:
         """See `Broker.transport`."""
         return EmbeddedTransport(self.path)
+
+    def admin(self, namespace: str) -> QueueAdmin:
+        """See `Broker.admin`."""
+        return EmbeddedAdmin(self.path)
 
     def remove(self, namespace: str, actors: Iterable[str]) -> list[str]:
         """See `Broker.remove`. Nothing to do: the file goes with its folder, or is kept as a whole."""
@@ -113,7 +121,7 @@ class RabbitBroker:
 
     def declare(self, namespace: str, actors: Iterable[str]) -> None:
         """See `Broker.declare`."""
-        admin = self._admin(namespace)
+        admin = self.admin(namespace)
         try:
             admin.ensure_namespace([HAPPY_END, *actors])
         finally:
@@ -127,13 +135,14 @@ class RabbitBroker:
 
     def remove(self, namespace: str, actors: Iterable[str]) -> list[str]:
         """See `Broker.remove`."""
-        admin = self._admin(namespace)
+        admin = self.admin(namespace)
         try:
             return admin.remove_namespace([HAPPY_END, *actors])
         finally:
             admin.close()
 
-    def _admin(self, namespace: str) -> "RabbitAdmin":
+    def admin(self, namespace: str) -> "RabbitAdmin":
+        """See `Broker.admin`."""
         from asya_core.transports.rabbitmq import RabbitAdmin
 
         return RabbitAdmin(self._settings(namespace))

@@ -1,7 +1,6 @@
 """``asya run TARGET --serve``: actors stay up, restart when their files change, and drain on Ctrl-C. Called by the command."""
 
 import asyncio
-import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -20,7 +19,7 @@ from asya_cli.run.pair import Refusal
 from asya_cli.run.post import Post
 from asya_cli.run.project import Project
 from asya_cli.run.reload import Reloader
-from asya_cli.run.session import RunOptions, Session, check_not_served, empty_state, state_folder
+from asya_cli.run.session import RunOptions, Session, check_not_served, empty_state, served_namespace, state_folder
 from asya_cli.run.watch import fault_of
 from asya_core.wire.errors import AsyaError
 from asya_core.wire.names import is_end_actor
@@ -182,7 +181,7 @@ async def serve(load: Callable[[], Project], *, options: RunOptions, talk: Talk)
     folder = state_folder(project)
     state_file = folder / control.STATE_FILE
     server = Server(project, options, talk=talk, folder=folder)
-    namespace = f"run-{hashlib.sha256(str(project.directory).encode()).hexdigest()[:8]}"
+    namespace = served_namespace(project.directory)
     async with Session(options, namespace=namespace, folder=folder, listener=server) as session:
         server.session = session
         server.post = post = Post(session.broker, namespace, server.ended)

@@ -1,6 +1,7 @@
 """One run: its folders, its broker, its pairs, their end. Called by `one_shot` and `serve`; both decide what is done with it."""
 
 import asyncio
+import hashlib
 import os
 import shutil
 import signal
@@ -20,7 +21,7 @@ from asya_cli.run.project import Actor, Project
 from asya_core.transports.base import Mismatch
 from asya_core.wire.errors import AsyaError, Refused, RemoteFault
 
-__all__ = ["STATE", "RunOptions", "Session", "check_not_served", "empty_state", "state_folder"]
+__all__ = ["STATE", "RunOptions", "Session", "check_not_served", "empty_state", "served_namespace", "state_folder"]
 
 STATE: Final = Path(".asya") / "run"
 
@@ -39,6 +40,11 @@ async def check_not_served(project: Project) -> None:
         connection[1].close()
         pid = (control.read_state(file) or {}).get("pid")
         raise Refused("already_served", f"{project.directory} is served already by process {pid}", "stop that one, or use --attach")
+
+
+def served_namespace(directory: Path) -> str:
+    """The namespace of ``--serve`` of the project in `directory`, which is resolved. Always the same: its queues are found again."""
+    return f"run-{hashlib.sha256(str(directory).encode()).hexdigest()[:8]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
