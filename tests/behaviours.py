@@ -178,6 +178,11 @@ BEHAVIOURS: dict[str, Behaviour] = {
         source=_GATEWAY,
         components=("gateway",),
     ),
+    "gateway:mcp:clients": Behaviour(
+        sentence="The official Python and TypeScript clients and MCP Inspector list and call tools, and hear of what fails and is refused.",
+        source=_GATEWAY,
+        components=("gateway",),
+    ),
     "gateway:call:durable": Behaviour(
         sentence="A call that was answered is published, whatever ends in between: once, or again with the same id and the same bytes.",
         source=_GATEWAY,
