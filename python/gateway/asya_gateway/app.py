@@ -27,8 +27,10 @@ from asya_gateway.http.errors import refused, unexpected
 from asya_gateway.http.front import Front, Hosts
 from asya_gateway.http.internal import Internal, Readiness, internal_app
 from asya_gateway.http.limits import StreamSlots
+from asya_gateway.http.login import Login
 from asya_gateway.http.mcp import Mcp
 from asya_gateway.http.metadata import Metadata
+from asya_gateway.http.page import Page
 from asya_gateway.http.rest import Rest, not_found
 from asya_gateway.http.tokens import TokenChecker
 from asya_gateway.metrics import GatewayMetrics
@@ -116,7 +118,10 @@ class Gateway:
         hosts = Hosts(settings.hosts)
         mcp = Mcp(service, slots, hosts=hosts, max_body_bytes=settings.max_body_bytes, poll_tools=settings.poll_tools)
         tools.changed = mcp.tools_changed
-        public = self._public_app(Rest(service, slots), mcp, hosts, public_auth, metrics)
+        login = Login(
+            public_auth, kind=settings.auth, namespace=settings.namespace, has_records=service.has_records, log=self._log, wall=clock.wall
+        )
+        public = self._public_app(Rest(service, slots), login, mcp, hosts, public_auth, metrics)
 
         async def refresh() -> None:
             metrics.streams.set(slots.total)
@@ -164,14 +169,16 @@ class Gateway:
         self._log.info("stopped")
         return 0
 
-    def _public_app(self, rest: Rest, mcp: Mcp, hosts: Hosts, authenticator: Authenticator, metrics: GatewayMetrics) -> ASGIApp:
+    def _public_app(
+        self, rest: Rest, login: Login, mcp: Mcp, hosts: Hosts, authenticator: Authenticator, metrics: GatewayMetrics
+    ) -> ASGIApp:
         @asynccontextmanager
         async def lifespan(app: Starlette) -> AsyncIterator[None]:
             async with mcp.running():
                 yield
 
         app = Starlette(
-            routes=[*mcp.routes(), *rest.routes(), *self._metadata().routes()],
+            routes=[*mcp.routes(), *rest.routes(), *login.routes(), *Page().routes(), *self._metadata().routes()],
             exception_handlers={HTTPException: not_found, AsyaError: refused, Exception: unexpected},
             lifespan=lifespan,
         )

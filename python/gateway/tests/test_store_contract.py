@@ -269,7 +269,7 @@ def test_what_is_final_for_long_is_forgotten_failed_ones_later(make_store: Make)
 
 
 def test_list_is_filtered_and_paged(make_store: Make) -> None:
-    off = dict.fromkeys(("owner", "status", "tool", "flow", "actor", "parent", "code", "since", "until", "before_at", "before_id"))
+    off = dict.fromkeys(("owner", "status", "tool", "flow", "actor", "parent", "code", "text", "since", "until", "before_at", "before_id"))
 
     async def work(store: Store) -> Any:
         for number in range(6):
@@ -277,7 +277,7 @@ def test_list_is_filtered_and_paged(make_store: Make) -> None:
             await store.write(lambda tx, n=number, owner=owner: create(tx, new(f"e{n}", owner=owner, now=NOW + n // 2)))
 
         def listed(tx: Tx, **filters: Any) -> list[str]:
-            return [row["id"] for row in tx.all("list_envelopes", **(off | {"limit": 10} | filters))]
+            return [row["id"] for row in tx.all("list_envelopes", **(off | {"limit": 10, "window": 10, "brief": 0} | filters))]
 
         return await store.read(
             lambda tx: (
@@ -290,6 +290,41 @@ def test_list_is_filtered_and_paged(make_store: Make) -> None:
         )
 
     assert run(make_store, work) == (["e5", "e4", "e3", "e2", "e1", "e0"], ["e5", "e3", "e1"], ["e3", "e2"], ["e2", "e1", "e0"], [])
+
+
+def test_text_is_found_in_id_actor_and_error_whatever_its_case_and_results_can_be_left_out(make_store: Make) -> None:
+    filters = ("owner", "status", "tool", "flow", "actor", "parent", "code", "text", "since", "until", "before_at", "before_id")
+
+    async def work(store: Store) -> Any:
+        for envelope_id in ("e1", "e2", "e3", "e4_X"):
+            await store.write(lambda tx, envelope_id=envelope_id: create(tx, new(envelope_id)))
+        error = {"code": "handler_error", "message": "100% of Über failed"}
+        await store.write(lambda tx: finish(tx, Finished(id="e1", status=Status.FAILED, actor="b", error=error), NOW))
+        await store.write(lambda tx: finish(tx, Finished(id="e2", status=Status.SUCCEEDED, actor="Tokenize", result="[1]"), NOW))
+
+        def listed(tx: Tx, text: str | None, *, window: int = 100, brief: int = 0) -> list[tuple[str, str | None]]:
+            given = dict.fromkeys(filters) | {"limit": 10, "window": window, "brief": brief, "text": text}
+            return [(row["id"], row["result"]) for row in tx.all("list_envelopes", **given)]
+
+        return await store.read(
+            lambda tx: [
+                listed(tx, "%100\\% of%"),
+                listed(tx, "%tokeni%"),
+                listed(tx, "%e4\\_%"),
+                listed(tx, "%e\\_%"),
+                listed(tx, "%e%", window=2),
+                listed(tx, "%tokeni%", brief=1)[0],
+            ]
+        )
+
+    assert run(make_store, work) == [
+        [("e1", None)],
+        [("e2", "[1]")],
+        [("e4_X", None)],
+        [],
+        [("e4_X", None), ("e3", None)],
+        ("e2", None),
+    ]
 
 
 def test_hostile_text_is_data(make_store: Make) -> None:

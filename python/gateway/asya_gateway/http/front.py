@@ -6,6 +6,7 @@ bodies of both REST and MCP are parsed here, strictly, before any lenient parser
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -18,20 +19,28 @@ from asya_gateway.access import Principal
 from asya_gateway.http.auth import Authenticator, bearer_of
 from asya_gateway.http.errors import HttpRefusal, problem_response
 from asya_gateway.http.limits import BodyGone, Limits, RateLimiter, read_body
+from asya_gateway.http.login import check_own_page, cookie_token
 from asya_gateway.strict_json import parse
 
 __all__ = ["Front", "Hosts", "principal_of"]
 
-_OPEN_PATHS: Final = ("/", "/favicon.ico")
+_OPEN_PATHS: Final = ("/", "/favicon.ico", "/openapi.json", "/login")
 _OPEN_PREFIXES: Final = ("/static/", "/.well-known/")
-"""Hold no data, need no credential."""
+"""Hold no data, need no credential; ``/login`` looks at it itself."""
 _MAX_HEADERS_BYTES: Final = 16 * 1024
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 _SECURITY_HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
-    (b"content-security-policy", b"default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (
+        b"content-security-policy",
+        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
+        b"base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
+    ),
 )
+"""The page runs its own files alone, and no text of it can become markup or script."""
 
 
 class Hosts:
@@ -135,7 +144,7 @@ class Front:
         headers = Headers(scope=scope)
         self._check_place(headers)
         if not is_open(scope["path"]):
-            principal = await self._authenticator.principal(bearer_of(headers))
+            principal = await self._principal(headers, scope["method"])
             scope["asya.principal"] = principal
             self._rate.take(principal.name)
         if scope["method"] in ("GET", "HEAD", "OPTIONS"):
@@ -153,6 +162,13 @@ class Front:
                 )
             scope["asya.json"] = parse(body)
         return _replayed(body, receive)
+
+    async def _principal(self, headers: Headers, method: str) -> Principal:
+        token = bearer_of(headers)
+        if token is not None or (kept := cookie_token(headers)) is None:
+            return await self._authenticator.principal(token)
+        check_own_page(headers, method)
+        return replace(await self._authenticator.principal(kept), is_session=True)
 
     def _check_place(self, headers: Headers) -> None:
         host = headers.get("host", "")

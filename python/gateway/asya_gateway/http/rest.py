@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from datetime import datetime
 from typing import Any, Final
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -32,11 +33,16 @@ __all__ = ["Rest", "not_found", "tracing_of"]
 _MAX_WAIT_SECONDS: Final = 50
 _MAX_LIMIT: Final = 200
 _DEFAULT_LIMIT: Final = 50
+_MAX_TEXT: Final = 200
 _PREFER_WAIT: Final = re.compile(r"(?:^|[,;\s])wait=(\d{1,6})(?:$|[,;\s])")
 _TRACEPARENT: Final = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _IDEMPOTENCY_KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
-_FILTERS: Final = ("status", "tool", "flow", "actor", "parent", "code", "since", "until", "limit", "cursor")
+_FILTERS: Final = ("status", "tool", "flow", "actor", "parent", "code", "text", "since", "until", "brief", "limit", "cursor")
 _Handler = Callable[[Request], Awaitable[Response]]
+
+
+class _Message(msgspec.Struct):
+    payload: msgspec.Raw = msgspec.Raw(b"")
 
 
 class Rest:
@@ -59,6 +65,7 @@ class Rest:
             Route("/tools/{name}", self.call_tool, methods=["POST"]),
             Route("/envelopes", self.list_envelopes, methods=["GET"]),
             Route("/envelopes/{id}", self.show_envelope, methods=["GET"]),
+            Route("/envelopes/{id}/arguments", self.show_arguments, methods=["GET"]),
             Route("/envelopes/{id}/events", self.list_events, methods=["GET"]),
             Route("/envelopes/{id}/stream", self.stream, methods=["GET"]),
             Route("/envelopes/{id}/cancel", self.cancel, methods=["POST"]),
@@ -133,8 +140,10 @@ class Rest:
             actor=query.get("actor"),
             parent=query.get("parent"),
             code=query.get("code"),
+            text=_text(query.get("text")),
             since=_time(query, "since"),
             until=_time(query, "until"),
+            brief=_flag(query, "brief"),
             before=_cursor(query.get("cursor")),
             limit=limit + 1,
         )
@@ -149,6 +158,13 @@ class Rest:
         """The view."""
         _query(request)
         return json_response(view(await self._service.envelope(principal_of(request.scope), _id(request))))
+
+    async def show_arguments(self, request: Request) -> Response:
+        """``{"arguments"?}``: the payload as it was first sent; absent if the envelope was made elsewhere."""
+        _query(request)
+        message = await self._service.first_message(principal_of(request.scope), _id(request))
+        payload = msgspec.json.decode(message, type=_Message).payload if message is not None else b""
+        return json_response({"arguments": msgspec.Raw(payload)} if payload else {})
 
     async def list_events(self, request: Request) -> Response:
         """``{"events": […]}`` with numbers over ``after``."""

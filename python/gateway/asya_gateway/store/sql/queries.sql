@@ -144,20 +144,30 @@ DELETE FROM events WHERE envelope_id IN (:ids[]);
 DELETE FROM envelopes WHERE id IN (:ids[]);
 
 -- name: list_envelopes
--- Newest first; each filter is off when NULL. (:before_at, :before_id) is the place of the last one of the page before.
-SELECT id, parent_id, tool, flow, owner, status, actor, hop, route, progress, seq, published_at, publish_attempts, result, result_ref, error,
+-- Newest first; each filter is off when NULL. (:before_at, :before_id) is the place of the last one of the page before. Only the newest
+-- :window that pass the other filters are searched for a text.
+SELECT id, parent_id, tool, flow, owner, status, actor, hop, route, progress, seq, published_at, publish_attempts,
+       CASE WHEN CAST(:brief AS BIGINT) = 1 THEN NULL ELSE result END AS result, result_ref, error,
        children, children_done, children_failed, replay_of, replayed_as, request_hash, created_at, updated_at, deadline_at, finished_at
 FROM envelopes
-WHERE (CAST(:owner AS TEXT) IS NULL OR owner = :owner)
-  AND (CAST(:status AS TEXT) IS NULL OR status = :status)
-  AND (CAST(:tool AS TEXT) IS NULL OR tool = :tool)
-  AND (CAST(:flow AS TEXT) IS NULL OR flow = :flow)
-  AND (CAST(:actor AS TEXT) IS NULL OR actor = :actor)
-  AND (CAST(:parent AS TEXT) IS NULL OR parent_id = :parent)
-  AND (CAST(:code AS TEXT) IS NULL OR error_code = :code)
-  AND (CAST(:since AS BIGINT) IS NULL OR created_at >= :since)
-  AND (CAST(:until AS BIGINT) IS NULL OR created_at < :until)
-  AND (CAST(:before_at AS BIGINT) IS NULL OR created_at < :before_at OR (created_at = :before_at AND id < :before_id))
+WHERE id IN (
+    SELECT id FROM envelopes
+    WHERE (CAST(:owner AS TEXT) IS NULL OR owner = :owner)
+      AND (CAST(:status AS TEXT) IS NULL OR status = :status)
+      AND (CAST(:tool AS TEXT) IS NULL OR tool = :tool)
+      AND (CAST(:flow AS TEXT) IS NULL OR flow = :flow)
+      AND (CAST(:actor AS TEXT) IS NULL OR actor = :actor)
+      AND (CAST(:parent AS TEXT) IS NULL OR parent_id = :parent)
+      AND (CAST(:code AS TEXT) IS NULL OR error_code = :code)
+      AND (CAST(:since AS BIGINT) IS NULL OR created_at >= :since)
+      AND (CAST(:until AS BIGINT) IS NULL OR created_at < :until)
+      AND (CAST(:before_at AS BIGINT) IS NULL OR created_at < :before_at OR (created_at = :before_at AND id < :before_id))
+    ORDER BY created_at DESC, id DESC LIMIT :window
+)
+  AND (CAST(:text AS TEXT) IS NULL
+       OR LOWER(id) LIKE :text ESCAPE '\'
+       OR LOWER(COALESCE(actor, '')) LIKE :text ESCAPE '\'
+       OR LOWER(COALESCE(error, '')) LIKE :text ESCAPE '\')
 ORDER BY created_at DESC, id DESC LIMIT :limit;
 
 -- name: counts_by_actor

@@ -1,0 +1,223 @@
+"""The page in a real browser before a real gateway: one of each for all tests. The mesh's side is played over the internal API."""
+
+import asyncio
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+from asya_gateway.status import Status
+from asya_gateway.store.envelopes import Finished, NewEnvelope, create, finish
+from asya_gateway.store.sqlite import SqliteStore
+
+Gateway = Any
+ROOT = Path(__file__).parents[5]
+COMPILED = ROOT / "examples" / "flows" / "compiled"
+KEYS = {"anna": "call", "bert": "call", "olga": "operate"}
+TOKENS = {name: f"asya_{name}-{'k' * 38}" for name in KEYS}
+MANY = 10_000
+WAIT_MS = 60_000
+TOOLS = """
+tools:
+  text-processor:
+    description: Upper-cases a text and counts its characters
+    actor: text-processor
+  two-hops:
+    description: Two actors, one after the other
+    route: [text-processor, second]
+  nightly-import:
+    description: Runs by night
+    actor: text-processor
+"""
+OPTIONS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+def missing(what: str) -> None:
+    """Skip, or in CI fail."""
+    if os.environ.get("CI"):
+        pytest.fail(what)
+    pytest.skip(what)
+
+
+def stamp(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
+
+
+@dataclass
+class Mesh:
+    """What callers and sidecars do."""
+
+    gateway: Gateway
+    who: str = "anna"
+    made: list[str] = field(default_factory=list)
+
+    def call(self, tool: str, arguments: Any = None) -> str:
+        answer = self.gateway.client.post(f"/tools/{tool}", json=arguments or {}, headers={"Authorization": f"Bearer {TOKENS[self.who]}"})
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["id"])
+
+    def hop(
+        self,
+        envelope_id: str,
+        route: list[str],
+        hop: int,
+        *,
+        queue: float,
+        handler: float,
+        begin: float,
+        attempt: int = 1,
+        state: str = "done",
+    ) -> float:
+        """One hop whole: waited `queue` seconds from `begin`, ran `handler`; gives when it ended."""
+        began, ended = begin + queue, begin + queue + handler
+        times = {"received": stamp(began - min(queue, 0.002)), "running": stamp(began)}
+        if state == "running":
+            at, earlier = stamp(began), {"received": times["received"]}
+        else:
+            at, earlier = stamp(ended), times
+        report = {"id": envelope_id, "actor": route[hop].split(":")[0], "hop": hop, "attempt": attempt, "state": state, "route": route}
+        self.gateway.progress({**report, "at": at, "earlier": earlier})
+        return ended
+
+    def final(self, envelope_id: str, **more: Any) -> None:
+        self.gateway.final(envelope_id, **more)
+
+    def fail(self, envelope_id: str, record: dict[str, Any] | None = None, **error: Any) -> None:
+        told = {"code": "handler_error", "type": "ValueError", "mro": ["ValueError", "Exception"], "attempt": 1, **error}
+        if record is not None:
+            folder = self.gateway.folder / "objects" / "errors"
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{envelope_id}.json").write_text(json.dumps({"id": envelope_id, **record}))
+        self.gateway.final(envelope_id, "failed", error=told)
+
+
+@pytest.fixture(scope="session")
+def gateway(tmp_path_factory: pytest.TempPathFactory, gateway_of: Callable[..., Gateway]) -> Iterator[Gateway]:
+    """One gateway with API keys, storage, the examples' flows, and 10,000 envelopes of olga's."""
+    folder = tmp_path_factory.mktemp("page") / "state"
+    keys = {name: {"sha256": [hashlib.sha256(TOKENS[name].encode()).hexdigest()], "roles": [role]} for name, role in KEYS.items()}
+    made = gateway_of(
+        folder,
+        ASYA_GATEWAY_AUTH="apiKey",
+        ASYA_GATEWAY_KEYS_FILE=str(folder / "keys.yaml"),
+        ASYA_GATEWAY_RESULTS_URL=f"file://{folder / 'objects'}",
+    )
+    (folder / "keys.yaml").write_text(json.dumps(keys))
+    (folder / "objects").mkdir()
+    (folder / "tools" / "tools.yaml").write_text(TOOLS)
+    for name in ("ml_pipeline_flow", "retrieval_loop"):
+        for file in (COMPILED / name / "tools").glob("*.yaml"):
+            shutil.copy(file, folder / "tools")
+    fill_store(folder / "gateway.db")
+    made.start()
+    yield made
+    assert made.stop() == 0
+
+
+def fill_store(path: Path) -> None:
+    async def work() -> None:
+        store = SqliteStore(path)
+        await store.open()
+        await store.write(many)
+        await store.close()
+
+    def many(tx: Any) -> None:
+        begin = int(time.time() * 1000) - 40_000_000
+        for number in range(MANY):
+            at = begin + number * 2_000
+            envelope_id = f"bulk-{number:05}"
+            new = NewEnvelope(
+                id=envelope_id, tool="nightly-import", flow=None, owner="olga", route=["text-processor"], message="{}", now=at,
+                lease_until=at, deadline_at=at + 86_400_000,
+            )  # fmt: skip
+            create(tx, new)
+            error = {"code": "handler_error", "type": "KeyError", "message": f"row {number}", "actor": "text-processor"}
+            status = Status.FAILED if number % 50 == 0 else Status.SUCCEEDED
+            finish(tx, Finished(id=envelope_id, status=status, error=error if status is Status.FAILED else None), at + 700)
+
+    with ThreadPoolExecutor(1) as thread:  # the browser's driver has a loop in this one
+        thread.submit(lambda: asyncio.run(work())).result()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium, headless, with a profile of its own."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        missing("Chromium is not installed: ci/tools.sh")
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=chromium, headless=True, args=list(OPTIONS))
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """axe-core's source."""
+    got = subprocess.run([ROOT / "ci" / "axe.sh"], capture_output=True, text=True, timeout=100)
+    if got.returncode != 0:
+        missing(f"axe-core cannot be had: {got.stderr.strip().splitlines()[-1:]}")
+    return Path(got.stdout.strip()).read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def opened(browser: Browser, gateway: Gateway) -> Iterator[Callable[..., Page]]:
+    """Opens the page as somebody who is signed in, or not; each test sees that nothing was refused or went wrong in it."""
+    contexts: list[BrowserContext] = []
+    wrong: list[str] = []
+
+    def open_(path: str = "", *, who: str | None = "anna", expected: tuple[str, ...] = (), **more: Any) -> Page:
+        context = browser.new_context(base_url=gateway.public, **more)
+        context.set_default_timeout(WAIT_MS)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on(
+            "console",
+            lambda line: wrong.append(line.text) if line.type == "error" and not any(each in line.text for each in expected) else None,
+        )
+        if who is not None:
+            page.goto("/static/icon.svg")
+            status = page.evaluate(
+                """(key) => fetch("/login", {method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify({key})})
+                   .then((answer) => answer.status)""",
+                TOKENS[who],
+            )
+            assert status == 200
+        page.goto(f"/{path}")
+        return page
+
+    expect.set_options(timeout=WAIT_MS)
+    yield open_
+    for context in contexts:
+        context.close()
+    assert wrong == []
+
+
+@pytest.fixture
+def mesh(gateway: Gateway) -> Mesh:
+    return Mesh(gateway)
+
+
+@pytest.fixture
+def mesh_of(gateway: Gateway) -> Callable[[str], Mesh]:
+    return lambda who: Mesh(gateway, who)
