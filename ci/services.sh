@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Starts and stops the servers that tests talk to. See docs/contributing/services.md.
 #
-#   ci/services.sh start  [NAME…]   install what is missing, start, wait until it serves   (default: rabbitmq rabbitmq4 s3 postgres)
-#   ci/services.sh fresh  [NAME…]   the same, with nothing on it unless it runs already: an ended machine leaves half-written data  (default: rabbitmq rabbitmq4 s3 postgres)
+#   ci/services.sh start  [NAME…]   install what is missing, start, wait until it serves   (default: all but the faults nodes)
+#   ci/services.sh fresh  [NAME…]   the same, with nothing on it unless it runs already: an ended machine leaves half-written data  (default: all but the faults nodes)
 #   ci/services.sh stop   [NAME…]   end what this script started                           (default: all)
 #   ci/services.sh status [NAME…]   one line each                                          (default: all)
 #   ci/services.sh env    [NAME…]   `export …` lines for tests; a faults node says so by _FAULTS_   (default: all that run)
@@ -17,6 +17,8 @@
 #   rabbitmq4-faults    the same, for tests that kill, stop or starve their broker
 #   s3                  versitygw, an S3-compatible server, built from its Go module
 #   postgres            Debian's PostgreSQL, a cluster of its own
+#   sqs                 ElasticMQ, an SQS-compatible server, from Maven Central
+#   moto                moto's server (SQS and S3), from its Python package
 set -Eeuo pipefail
 shopt -s inherit_errexit
 
@@ -27,9 +29,11 @@ source "$services_folder/rabbitmq.sh"
 source "$services_folder/s3.sh"
 # shellcheck source=ci/services/postgres.sh
 source "$services_folder/postgres.sh"
+# shellcheck source=ci/services/sqs.sh
+source "$services_folder/sqs.sh"
 
-ALL=(rabbitmq rabbitmq-faults rabbitmq4 rabbitmq4-faults s3 postgres)
-DEFAULT=(rabbitmq rabbitmq4 s3 postgres)
+ALL=(rabbitmq rabbitmq-faults rabbitmq4 rabbitmq4-faults s3 postgres sqs moto)
+DEFAULT=(rabbitmq rabbitmq4 s3 postgres sqs moto)
 
 say() { printf '%s\n' "services: $*" >&2; }
 fail() {
@@ -73,14 +77,30 @@ main() {
     start | fresh) start_all "$verb" "${names[@]}" ;;
     *)
         for name in "${names[@]}"; do
-            if [[ $name == s3 || $name == postgres ]]; then
-                "${name}_select"
-                "${name}_$verb"
-                continue
-            fi
-            rabbitmq_select "$name"
-            "rabbitmq_$verb"
+            on_service "$name" "$verb"
         done
+        ;;
+    esac
+}
+
+on_service() {
+    local name=$1 verb=$2
+    case $name in
+    s3 | postgres)
+        "${name}_select"
+        "${name}_$verb"
+        ;;
+    sqs | moto)
+        sqs_select "$name"
+        "sqs_$verb"
+        ;;
+    *)
+        rabbitmq_select "$name"
+        if [[ $verb == fresh ]]; then
+            rabbitmq_pid >/dev/null || rabbitmq_wipe
+            verb=start
+        fi
+        "rabbitmq_$verb"
         ;;
     esac
 }
@@ -91,14 +111,7 @@ start_all() {
     shift
     for name in "$@"; do
         (
-            if [[ $name == s3 || $name == postgres ]]; then
-                "${name}_select"
-                "${name}_$verb"
-                exit
-            fi
-            rabbitmq_select "$name"
-            [[ $verb == start ]] || rabbitmq_pid >/dev/null || rabbitmq_wipe
-            rabbitmq_start
+            on_service "$name" "$verb"
         ) &
         starting+=("$!")
     done
