@@ -16,8 +16,9 @@ CHARTS = {
     "asya-actor": "One actor. The release's name is the actor's name.",
     "asya-operator": "The operator, its rights and its settings.",
     "asya-crew": "The two end actors of a namespace.",
+    "asya-gateway": "The gateway of a namespace: tools, store, access.",
 }
-SHARED = ("asya-actor", "asya-operator")
+SHARED = ("asya-actor", "asya-operator", "asya-gateway")
 
 
 def main() -> None:

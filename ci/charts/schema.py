@@ -25,6 +25,32 @@ def _ref(name: str) -> dict[str, Any]:
     return {"allOf": [{"$ref": f"#/definitions/{name}"}]}
 
 
+_TEXT = {"type": ["string", "null"]}
+_OBJECT = {"type": ["object", "null"]}
+_TRUTH = {"type": ["boolean", "null"]}
+_DURATION = {"anyOf": [{"$ref": "#/definitions/duration"}, {"type": "null"}]}
+_TOOL = {
+    "type": ["object", "null"],
+    "additionalProperties": False,
+    "properties": {
+        **dict.fromkeys(("description", "title", "actor", "flow", "resultText"), _TEXT),
+        "route": {"type": ["array", "null"], "items": {"type": "string"}},
+        "inputSchema": {**_OBJECT, "allOf": [{"properties": {"properties": {"type": "object", "patternProperties": NO_TRUTH}}}]},
+        **dict.fromkeys(("outputSchema", "defaults", "headers"), _OBJECT),
+        **dict.fromkeys(("timeout", "wait"), _DURATION),
+        **dict.fromkeys(("cancelOnClose", "progress"), _TRUTH),
+        "mode": {"enum": ["auto", "wait", "task", None]},
+        "result": {"enum": ["json", "mcp", None]},
+        "allow": {"type": ["array", "object", "string", "null"]},
+    },
+}
+"""A tool as `asya_gateway.tools` reads it; a test compares the keys."""
+_FLOW = {
+    "type": ["object", "null"],
+    "additionalProperties": False,
+    "required": ["entry"],
+    "properties": {"entry": {"type": "string"}, "graph": _OBJECT},
+}
 _SECRET = {
     "type": "object",
     "additionalProperties": False,
@@ -70,6 +96,12 @@ KINDS: dict[str, dict[str, Any]] = {
     "free": {"type": ["object", "null"]},
     "open": {"type": ["object", "null"], "additionalProperties": True},
     "files": _map({"type": ["string", "null"]}, pattern=f"^{SEGMENT}(/{SEGMENT})*$"),
+    "lists": _map({"type": ["array", "null"], "items": {"type": "string"}}),
+    "tools": _map(_TOOL, pattern="^[A-Za-z0-9._-]{1,128}$"),
+    "flows": _map(_FLOW),
+    "ingressHosts": _map(
+        {"type": ["object", "null"], "additionalProperties": False, "properties": {"path": {"type": "string", "pattern": "^/"}}}
+    ),
     "hostAliases": _map({"type": ["array", "null"], "items": {"type": "string"}}),
     "extraObjects": _map({"type": ["object", "string", "null"]}),
     "mounts": _map(

@@ -28,9 +28,12 @@ MINIMAL: Mapping[str, Mapping[str, Any]] = {
     "asya-actor": {"image": {"repository": "my-processor", "tag": "v1"}, "handler": "text_processor.process"},
     "asya-operator": {"transports": {"rabbitmq": {"host": "rabbitmq.mq.svc", "managementUrl": "http://rabbitmq.mq.svc:15672"}}},
     "asya-crew": {"storage": {"s3": {"bucket": "asya-results"}}},
+    "asya-gateway": {"rabbitmq": {"host": "rabbitmq.mq.svc"}},
 }
 """The least that each chart wants."""
-RELEASES = {"asya-actor": "text-processor", "asya-operator": "asya-operator", "asya-crew": "asya-crew"}
+RELEASES = {"asya-actor": "text-processor", "asya-operator": "asya-operator", "asya-crew": "asya-crew", "asya-gateway": "asya-gateway"}
+FULLEST = {"asya-actor": "03-full", "asya-operator": "04-full", "asya-crew": "04-full", "asya-gateway": "04-full"}
+"""The set-up of each chart that uses most of its values."""
 MONITORING = ("monitoring.coreos.com/v1",)
 
 
@@ -192,6 +195,11 @@ def content_hash(path: Path) -> str:
 def ci_files(chart: str) -> list[Path]:
     """The chart's supported set-ups."""
     return sorted((CHARTS / chart / "ci").glob("*-values.yaml"))
+
+
+def fullest(chart: str) -> Path:
+    """The set-up that uses most of the chart's values."""
+    return CHARTS / chart / "ci" / f"{FULLEST[chart]}-values.yaml"
 
 
 def containers(pod_spec: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

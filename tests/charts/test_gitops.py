@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.charts.render import CHARTS, KUBE, MINIMAL, RELEASES, ci_files, helm, render
+from tests.charts.render import CHARTS, KUBE, MINIMAL, RELEASES, ci_files, fullest, helm, render
 
 NAMES = tuple(RELEASES)
 SET_UPS = [(chart, path) for chart in NAMES for path in ci_files(chart)]
@@ -20,7 +20,7 @@ def spoken(part: Any) -> str:
 @pytest.mark.point(69)
 @pytest.mark.parametrize("chart", NAMES)
 def test_ten_renders_give_the_same_bytes(chart: str, engine: str) -> None:
-    file = ci_files(chart)[3 if chart != "asya-actor" else 2]
+    file = fullest(chart)
     command = ["template", "x", str(CHARTS / chart), "--namespace", "demo", "--kube-version", KUBE, "--values", str(file)]
     assert len({helm(engine, *command).stdout for _ in range(10)}) == 1
 
@@ -55,8 +55,9 @@ def test_the_only_hooks_are_tests_with_a_delete_policy(chart: str, file: Path) -
 
 
 @pytest.mark.point(71)
-def test_the_test_pod_can_be_switched_off(engine: str) -> None:
-    assert render("asya-operator", [MINIMAL["asya-operator"], {"tests": {"enabled": False}}], engine=engine).of("Pod") == []
+@pytest.mark.parametrize("chart", ["asya-operator", "asya-gateway"])
+def test_the_test_pod_can_be_switched_off(chart: str, engine: str) -> None:
+    assert render(chart, [MINIMAL[chart], {"tests": {"enabled": False}}], engine=engine).of("Pod") == []
 
 
 @pytest.mark.point(72)

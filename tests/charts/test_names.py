@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tests.charts.made import default_settings, made_workload
-from tests.charts.render import MINIMAL, RELEASES, Refused, Rendered, ci_files, render
+from tests.charts.render import MINIMAL, RELEASES, Refused, Rendered, ci_files, fullest, render
 
 NAMES = tuple(RELEASES)
 GOLDEN = Path(__file__).with_name("golden")
@@ -36,6 +36,8 @@ def selectors(rendered: Rendered) -> Iterator[tuple[str, dict[str, str]]]:
             yield where, spec["selector"]["matchLabels"]
         elif item["kind"] == "NetworkPolicy":
             yield where, spec["podSelector"]["matchLabels"]
+        elif item["kind"] == "Service":
+            yield where, spec["selector"]
 
 
 @pytest.mark.point(27)
@@ -70,14 +72,14 @@ def test_a_release_name_that_is_no_actor_name_is_refused(engine: str) -> None:
 
 
 @pytest.mark.point(27)
-@pytest.mark.parametrize("chart", ["asya-operator", "asya-crew"])
+@pytest.mark.parametrize("chart", ["asya-operator", "asya-crew", "asya-gateway"])
 def test_names_of_a_long_release_fit_stay_distinct_and_keep_their_suffix(chart: str) -> None:
     long = "a" * 53
-    short, rendered = (render(chart, [ci_files(chart)[3]], release=release) for release in ("a", long))
+    short, rendered = (render(chart, [fullest(chart)], release=release) for release in ("a", long))
     names = [(item["kind"], item["metadata"]["name"]) for item in rendered.objects]
     assert len(set(names)) == len(names)
     assert [name for _, name in names if len(name) > 63] == []
-    suffixes = [item["metadata"]["name"].removeprefix("a-asya-operator") for item in short.objects]
+    suffixes = [item["metadata"]["name"].removeprefix(f"a-{chart}") for item in short.objects]
     assert all(name.endswith(suffix) for (_, name), suffix in zip(names, suffixes, strict=True) if suffix.startswith("-"))
 
 
@@ -118,17 +120,21 @@ def test_a_selector_matches_the_pods_of_its_own_actor_and_no_other() -> None:
     settings = default_settings()
     made = {name: made_workload(found.one("AsyncActor"), settings) for name, found in rendered.items()}
     pods = {name: workload["spec"]["template"]["metadata"]["labels"] for name, workload in made.items()}
-    operator = render("asya-operator", [ci_files("asya-operator")[3]])
+    operator = render("asya-operator", [fullest("asya-operator")])
     pods["operator"] = operator.one("Deployment")["spec"]["template"]["metadata"]["labels"]
     pods["check"] = operator.one("Pod")["metadata"]["labels"]
+    gateway = render("asya-gateway", [fullest("asya-gateway")])
+    pods["gateway"] = gateway.one("Deployment")["spec"]["template"]["metadata"]["labels"]
+    pods["gateway check"] = gateway.one("Pod")["metadata"]["labels"]
     matched = {
         (owner, where): {name for name, labels in pods.items() if selected.items() <= labels.items()}
-        for owner, found in {**rendered, "operator": operator}.items()
+        for owner, found in {**rendered, "operator": operator, "gateway": gateway}.items()
         for where, selected in selectors(found)
     }
-    assert len(matched) == 4 + 4
+    assert len(matched) == 4 + 4 + 6
+    checks = {"operator": "check", "gateway": "gateway check"}
     for (owner, where), names in matched.items():
-        assert names == ({owner, "check"} if where.startswith("NetworkPolicy") else {owner}), where
+        assert names == ({owner, checks[owner]} if where.startswith("NetworkPolicy") else {owner}), where
     assert made["ocr"]["spec"]["selector"]["matchLabels"] == {"asya.sh/actor": "ocr"}
 
 

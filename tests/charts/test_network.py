@@ -7,19 +7,20 @@ from typing import Any
 import pytest
 import yaml
 
+from asya_gateway.metrics import GatewayMetrics
 from asya_operator.metrics import Metrics
 from asya_sidecar.metrics import SidecarMetrics
 from tests.charts.render import CHARTS, MINIMAL, MONITORING, ROOT, Refused, containers, pod_specs, render
 
 OPERATOR = MINIMAL["asya-operator"]
-FILES = CHARTS / "asya-operator" / "files"
+ALERTING = ("asya-operator", "asya-gateway")
 DOCS = "https://asya.sh/docs/"
 
 
-def egress(document: dict[str, Any]) -> set[tuple[str, str, int]]:
+def egress(document: dict[str, Any], chart: str = "asya-operator") -> set[tuple[str, str, int]]:
     """(destination, protocol, port) that remain allowed."""
     on = {"networkPolicy": {"enabled": True}}
-    policy = render("asya-operator", [OPERATOR, on, document]).one("NetworkPolicy")
+    policy = render(chart, [MINIMAL[chart], on, document]).one("NetworkPolicy")
     assert policy["spec"]["policyTypes"] == ["Egress", "Ingress"]
     return {
         (json.dumps(rule.get("to", "any")), port["protocol"], port["port"]) for rule in policy["spec"]["egress"] for port in rule["ports"]
@@ -59,17 +60,55 @@ def test_the_api_servers_address_narrows_its_rule_and_users_may_add_rules() -> N
     assert not API & found
 
 
+POSTGRES = {"store": {"type": "postgres", "postgres": {"existingSecret": {"name": "db"}}}}
+OAUTH = {"auth": {"mode": "oauth", "oauth": {"issuer": "i", "audience": "a", "jwksUrl": "https://login.example.com:8443/keys"}}}
+
+
 @pytest.mark.point(60)
-def test_the_pairs_of_the_policy_are_in_the_documentation() -> None:
+def test_a_gateway_reaches_its_broker_store_issuers_and_storage() -> None:
+    own = '[{"podSelector": {"matchLabels": {"app.kubernetes.io/instance": "asya-gateway", "app.kubernetes.io/name": "asya-gateway"}}}]'
+    always = DNS | {(own, "TCP", 8080), (own, "TCP", 8081)}
+    broker = {('"any"', "TCP", 5672)}
+    assert egress({}, "asya-gateway") == always | broker | API
+    assert egress({"internal": {"auth": "key"}}, "asya-gateway") == always | broker
+    assert egress({"rabbitmq": {"port": 5671}, **POSTGRES}, "asya-gateway") == always | API | {
+        ('"any"', "TCP", 5671),
+        ('"any"', "TCP", 5432),
+    }
+    assert egress(OAUTH, "asya-gateway") == always | broker | API | {('"any"', "TCP", 8443)}
+    for endpoint, port in (("", 443), ("http://minio:9000", 9000), ("https://minio", 443)):
+        s3 = {"internal": {"auth": "key"}, "results": {"s3": {"bucket": "b", "endpoint": endpoint}}}
+        assert egress(s3, "asya-gateway") == always | broker | {('"any"', "TCP", port)}
+    issuer = {"internal": {"jwksUrl": "http://issuer/keys"}}
+    assert egress(issuer, "asya-gateway") == always | broker | {('"any"', "TCP", 80)}
+
+
+@pytest.mark.point(60)
+def test_callers_reach_the_public_port_of_a_gateway_and_actors_the_internal_one(engine: str) -> None:
+    document = {
+        "networkPolicy": {"enabled": True, "internalFrom": {"metrics": {"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}}}
+    }
+    anybody, inside = render("asya-gateway", [MINIMAL["asya-gateway"], document], engine=engine).one("NetworkPolicy")["spec"]["ingress"]
+    assert anybody == {"ports": [{"port": "http", "protocol": "TCP"}]}
+    assert inside["ports"] == [{"port": "internal", "protocol": "TCP"}]
+    actors, _, metrics = inside["from"]
+    assert actors == {"podSelector": {"matchExpressions": [{"key": "asya.sh/actor", "operator": "Exists"}]}}
+    assert metrics == document["networkPolicy"]["internalFrom"]["metrics"]
+
+
+@pytest.mark.point(60)
+def test_the_pairs_of_the_policies_are_in_the_documentation() -> None:
     page = (ROOT / "docs" / "reference" / "charts.md").read_text()
-    for _, protocol, port in egress({}):
-        assert f"| {port}/{protocol} |" in page
+    for _, protocol, port in egress({}) | egress({**POSTGRES, **OAUTH}, "asya-gateway"):
+        assert f"| {port}/{protocol} |" in page or port == 8443
 
 
 MONITORS = [
     ("asya-actor", "podMonitor", "PodMonitor"),
     ("asya-operator", "metrics.podMonitor", "PodMonitor"),
     ("asya-operator", "metrics.rules", "PrometheusRule"),
+    ("asya-gateway", "metrics.podMonitor", "PodMonitor"),
+    ("asya-gateway", "metrics.rules", "PrometheusRule"),
 ]
 
 
@@ -91,8 +130,14 @@ def test_render_modes_with_and_without_the_api(chart: str, key: str, kind: str, 
 
 def exported() -> set[str]:
     """Names of all metrics that operator and sidecar have."""
-    texts = (Metrics().registry.text(), SidecarMetrics("a").registry.text())
+    texts = (Metrics().registry.text(), SidecarMetrics("a").registry.text(), GatewayMetrics().registry.text())
     return {name for text in texts for name in re.findall(r"^# TYPE (\S+)", text, re.M)}
+
+
+def alerts(chart: str) -> list[dict[str, Any]]:
+    (group,) = yaml.safe_load((CHARTS / chart / "files" / "alerts.yaml").read_text())["groups"]
+    found: list[dict[str, Any]] = group["rules"]
+    return found
 
 
 def used(expression: str) -> set[str]:
@@ -100,10 +145,10 @@ def used(expression: str) -> set[str]:
 
 
 @pytest.mark.point(62)
-def test_alerts_use_exported_metrics_and_have_all_their_texts() -> None:
-    (group,) = yaml.safe_load((FILES / "alerts.yaml").read_text())["groups"]
-    assert len(group["rules"]) >= 5
-    for rule in group["rules"]:
+@pytest.mark.parametrize("chart", ALERTING)
+def test_alerts_use_exported_metrics_and_have_all_their_texts(chart: str) -> None:
+    assert len(alerts(chart)) >= 3
+    for rule in alerts(chart):
         assert used(rule["expr"])
         assert used(rule["expr"]) <= exported(), rule["alert"]
         assert rule["labels"]["severity"] in ("critical", "warning")
@@ -111,18 +156,21 @@ def test_alerts_use_exported_metrics_and_have_all_their_texts() -> None:
 
 
 @pytest.mark.point(62)
-def test_runbooks_resolve() -> None:
-    for rule in yaml.safe_load((FILES / "alerts.yaml").read_text())["groups"][0]["rules"]:
+@pytest.mark.parametrize("chart", ALERTING)
+def test_runbooks_resolve(chart: str) -> None:
+    for rule in alerts(chart):
         page, _, anchor = rule["annotations"]["runbook_url"].removeprefix(DOCS).partition("#")
         headings = re.findall(r"^## (.+)$", (ROOT / "docs" / f"{page}.md").read_text(), re.M)
         assert anchor in [heading.lower() for heading in headings], rule["alert"]
 
 
 @pytest.mark.point(62)
-def test_alerts_reach_the_rule_untouched_by_helm(engine: str) -> None:
+@pytest.mark.parametrize("chart", ALERTING)
+def test_alerts_reach_the_rule_untouched_by_helm(chart: str, engine: str) -> None:
     options = ["--set", "metrics.rules.enabled=true,metrics.rules.renderMode=alwaysRender"]
-    found = render("asya-operator", OPERATOR, engine=engine, options=options).one("PrometheusRule")
-    assert found["spec"] == yaml.safe_load((FILES / "alerts.yaml").read_text())
+    found = render(chart, MINIMAL[chart], engine=engine, options=options).one("PrometheusRule")
+    (group,) = found["spec"]["groups"]
+    assert group["rules"] == alerts(chart)
 
 
 @pytest.mark.point(63)
@@ -143,10 +191,11 @@ def test_the_dashboard_shows_exported_metrics_of_any_data_source(engine: str) ->
 
 
 @pytest.mark.point(64)
-def test_ports_are_named_and_monitors_name_them() -> None:
-    rendered = render(
-        "asya-operator", OPERATOR, options=["--set", "metrics.podMonitor.enabled=true,metrics.podMonitor.renderMode=alwaysRender"]
-    )
+@pytest.mark.parametrize(("chart", "known"), [("asya-operator", {"metrics"}), ("asya-gateway", {"http", "internal"})])
+def test_ports_are_named_and_monitors_name_them(chart: str, known: set[str]) -> None:
+    options = ["--set", "metrics.podMonitor.enabled=true,metrics.podMonitor.renderMode=alwaysRender"]
+    rendered = render(chart, MINIMAL[chart], options=options)
     names = {port["name"] for _, pod in pod_specs(rendered) for container in containers(pod) for port in container.get("ports", [])}
-    assert names == {"metrics"}
-    assert {point["port"] for point in rendered.one("PodMonitor")["spec"]["podMetricsEndpoints"]} == names
+    assert names == known
+    (point,) = rendered.one("PodMonitor")["spec"]["podMetricsEndpoints"]
+    assert point["port"] == ("metrics" if chart == "asya-operator" else "internal")

@@ -12,14 +12,14 @@ import pytest
 
 from tests.charts import conftest
 from tests.charts.made import made_workload
-from tests.charts.render import CHARTS, KUBE, MINIMAL, RELEASES, ROOT, Rendered, ci_files, helm, render
+from tests.charts.render import CHARTS, KUBE, MINIMAL, RELEASES, ROOT, Rendered, ci_files, fullest, helm, render
 from tests.charts.test_agreement import EXAMPLES, FLOWS, release
 
 NAMES = tuple(RELEASES)
 VERSIONS = [f"1.{minor}" for minor in range(29, 37)]
-OWN = {"AsyncActor", "PodMonitor", "PrometheusRule"}
+OWN = {"AsyncActor", "PodMonitor", "PrometheusRule", "HTTPRoute"}
 """Kinds that Kubernetes does not have itself: the first is checked against our definition, of the others there is no schema here."""
-PAGES = ("docs/how-to/install.md", *(f"charts/{chart}/README.md" for chart in NAMES))
+PAGES = ("docs/how-to/install.md", "docs/how-to/install-the-gateway.md", *(f"charts/{chart}/README.md" for chart in NAMES))
 
 
 def notes(chart: str, *layers: dict[str, Any], name: str | None = None) -> list[str]:
@@ -31,6 +31,7 @@ def notes(chart: str, *layers: dict[str, Any], name: str | None = None) -> list[
 
 
 ACTOR = dict(MINIMAL["asya-actor"])
+GATEWAY = dict(MINIMAL["asya-gateway"])
 NOTES = [
     ("asya-actor", ACTOR, {}, "It sleeps without messages: the first one waits up to 15 s", True),
     ("asya-actor", ACTOR, {"scaling": {"minReplicas": 1}}, "It sleeps", False),
@@ -46,6 +47,23 @@ NOTES = [
     ("asya-operator", MINIMAL["asya-operator"], {"crds": {"keep": False}}, "WARNING: crds.keep is false", True),
     ("asya-operator", MINIMAL["asya-operator"], {"pdb": {"enabled": True}}, "pdb is not rendered", True),
     ("asya-operator", MINIMAL["asya-operator"], {}, "gateway.internalUrl is not set", True),
+    ("asya-gateway", GATEWAY, {}, "WARNING", False),
+    ("asya-gateway", GATEWAY, {}, "It waits for the Secret asya-gateway-keys", True),
+    ("asya-gateway", GATEWAY, {}, "tools is empty", True),
+    ("asya-gateway", GATEWAY, {"tools": {"t": {"actor": "a"}}}, "tools is empty", False),
+    ("asya-gateway", GATEWAY, {"auth": {"mode": "none", "allowAnonymous": True}}, "WARNING: auth.mode is none", True),
+    ("asya-gateway", GATEWAY, {"auth": {"mode": "none", "allowAnonymous": True}}, "It waits for", False),
+    (
+        "asya-gateway",
+        GATEWAY,
+        {"store": {"sqlite": {"persistence": {"enabled": False}}}},
+        "WARNING: store.sqlite.persistence.enabled is false",
+        True,
+    ),
+    ("asya-gateway", GATEWAY, {"results": {"s3": {"bucket": "b"}}}, "results is not set", False),
+    ("asya-gateway", GATEWAY, {}, "results is not set", True),
+    ("asya-gateway", GATEWAY, {"ingress": {"enabled": True, "hosts": {"h": {"path": "/"}}}}, "WARNING: ingress.tls is empty", True),
+    ("asya-gateway", GATEWAY, {"pdb": {"enabled": True}}, "pdb is not rendered", True),
     ("asya-crew", MINIMAL["asya-crew"], {}, "asya-rabbitmq (username, password)", True),
     ("asya-crew", {}, {"storage": {"s3": {"bucket": "b", "secretName": "keys"}}}, "keys (AWS_ACCESS_KEY_ID", True),
     (
@@ -77,13 +95,19 @@ def test_objects_that_the_notes_name_exist() -> None:
     name = render("asya-operator", MINIMAL["asya-operator"], release="op").one("Deployment")["metadata"]["name"]
     assert f"rollout status deploy/{name}" in operator
     assert "helm -n demo test op --logs" in operator
+    gateway, made = "\n".join(notes("asya-gateway", GATEWAY, name="gw")), render("asya-gateway", GATEWAY, release="gw")
+    assert f"rollout status deploy/{made.one('Deployment')['metadata']['name']}" in gateway
+    services = {item["metadata"]["name"]: item["spec"]["ports"][0]["port"] for item in made.of("Service")}
+    assert "port-forward service/gw-asya-gateway 8080:80" in gateway
+    assert "http://gw-asya-gateway-internal.{namespace}.svc:8081" in gateway
+    assert services == {"gw-asya-gateway": 80, "gw-asya-gateway-internal": 8081}
     crew = "\n".join(notes("asya-crew", dict(MINIMAL["asya-crew"])))
     assert "get asya happy-end error-end" in crew
 
 
 @pytest.mark.point(83)
 def test_the_test_pod_is_the_operator_itself_asked_to_check(engine: str) -> None:
-    rendered = render("asya-operator", [ci_files("asya-operator")[3]], engine=engine)
+    rendered = render("asya-operator", [fullest("asya-operator")], engine=engine)
     pod, deployment = rendered.one("Pod"), rendered.one("Deployment")
     (check,) = pod["spec"]["containers"]
     (operator, *_) = deployment["spec"]["template"]["spec"]["containers"]
@@ -187,6 +211,8 @@ SECTION_1 = [
     " --set transports.rabbitmq.managementUrl=http://rabbitmq.mq.svc:15672"
     " --set 'gateway.internalUrl=http://asya-gateway-internal.{namespace}.svc:8081'",
     "helm install asya-crew charts/asya-crew -n demo --set storage.s3.bucket=asya-results",
+    "helm install asya-gateway charts/asya-gateway -n demo -f compiled/tools/text_analysis_flow.yaml --set rabbitmq.host=rabbitmq.mq.svc"
+    " --set auth.mode=none --set auth.allowAnonymous=true",
     "helm install text-processor charts/asya-actor -n demo --set image.repository=my-processor --set image.tag=v1"
     " --set handler=text_processor.process",
     "helm install start-text-analysis-flow charts/asya-actor -n demo -f compiled/values/start-text-analysis-flow.yaml",
@@ -228,6 +254,6 @@ def test_every_helm_command_of_the_documentation_renders(page: str, engine: str,
 def test_other_commands_of_the_documentation_are_of_known_programs(page: str) -> None:
     for command in commands((ROOT / page).read_text()):
         program, *words = shlex.split(command)
-        assert program in ("helm", "kubectl", "ci/helm.sh", "make"), command
+        assert program in ("helm", "kubectl", "asya", "ci/helm.sh", "make"), command
         if program == "helm" and not as_template(command, Path()):
             assert {"uninstall", "test", "rollback", "history", "list", "get"} & set(words), command

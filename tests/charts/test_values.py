@@ -236,6 +236,17 @@ def test_every_map_removed_at_once_renders_the_actor_with_the_operators_defaults
     }
 
 
+COMPILED_TOOLS = sorted((ROOT / "examples" / "flows" / "compiled").glob("*/tools/*.yaml"))
+
+
+@pytest.mark.point(15)
+def test_compiled_tools_satisfy_the_schema() -> None:
+    validator = jsonschema.Draft7Validator(schema("asya-gateway"))
+    assert len(COMPILED_TOOLS) > 10
+    for path in COMPILED_TOOLS:
+        assert [error.message for error in validator.iter_errors(yaml.safe_load(path.read_text()))] == [], path
+
+
 LISTS = {"runtime.interpreter"}
 """A command is one value as a whole."""
 
@@ -421,6 +432,44 @@ PROBLEMS: list[tuple[str, dict[str, Any], str]] = [
         "asya-operator",
         {"podLabels": {"app.kubernetes.io/name": "x"}},
         "podLabels: the label app.kubernetes.io/name selects the operator's pods",
+    ),
+    ("asya-gateway", {"rabbitmq": {"host": ""}}, "rabbitmq.host is not set"),
+    ("asya-gateway", {"rabbitmq": {"host": "amqp://x"}}, 'rabbitmq.host "amqp://x" is no host name'),
+    ("asya-gateway", {"rabbitmq": {"existingSecret": {"name": ""}}}, "rabbitmq.existingSecret.name is not set"),
+    ("asya-gateway", {"ingress": {"enabled": True}}, "ingress.hosts names none"),
+    ("asya-gateway", {"httpRoute": {"enabled": True}}, "httpRoute.parentRefs names none"),
+    ("asya-gateway", {"replicas": 2}, "replicas 2 needs store.type postgres"),
+    ("asya-gateway", {"autoscaling": {"enabled": True}}, "autoscaling.enabled needs store.type postgres"),
+    ("asya-gateway", {"replicas": 2, "autoscaling": {"enabled": True}}, "replicas 2 has no effect with autoscaling.enabled"),
+    ("asya-gateway", {"autoscaling": {"minReplicas": 6}}, "autoscaling.minReplicas 6 is above autoscaling.maxReplicas 5"),
+    ("asya-gateway", {"store": {"type": "postgres"}}, "store.postgres.existingSecret.name is not set"),
+    (
+        "asya-gateway",
+        {"results": {"s3": {"bucket": "a"}, "directory": {"claimName": "b"}}},
+        "results.s3.bucket and results.directory.claimName are both set",
+    ),
+    ("asya-gateway", {"auth": {"mode": "none"}}, "auth.mode is none, so everybody who reaches the Service may do everything"),
+    ("asya-gateway", {"auth": {"allowAnonymous": True}}, "auth.allowAnonymous has no effect with auth.mode apiKey"),
+    ("asya-gateway", {"auth": {"apiKeys": {"existingSecret": ""}}}, "auth.apiKeys.existingSecret is not set"),
+    ("asya-gateway", {"auth": {"mode": "oauth", "oauth": {"issuer": "i", "audience": "a"}}}, "auth.oauth.jwksUrl is not set"),
+    ("asya-gateway", {"internal": {"auth": "key", "keySecret": ""}}, "internal.keySecret is not set"),
+    ("asya-gateway", {"tools": {"asya_x": {"actor": "x"}}}, "tools.asya_x: names that begin with asya_ are the gateway's own"),
+    ("asya-gateway", {"tools": {"x": {}}}, "tools.x names none of actor, flow and route"),
+    ("asya-gateway", {"tools": {"x": {"actor": "a", "route": ["a"]}}}, "tools.x names actor and route of actor, flow and route"),
+    ("asya-gateway", {"tools": {"x": {"flow": "f"}}, "flows": {"g": {"entry": "a"}}}, "tools.x.flow f is none of flows"),
+    (
+        "asya-gateway",
+        {"flows": {"f": {"entry": "a", "graph": {"x": "y" * 921600}}}},
+        "tools and flows hold 921655 bytes, 921600 (900 KiB) fit into a ConfigMap",
+    ),
+    ("asya-gateway", {"env": {"ASYA_GATEWAY_AUTH": "none"}}, "env.ASYA_GATEWAY_AUTH: the chart makes the gateway's settings"),
+    ("asya-gateway", {"volumes": {"data": {"emptyDir": {}}}}, "volumes.data: this name is the gateway's own"),
+    ("asya-gateway", {"extraContainers": {"gateway": {"image": "x"}}}, "extraContainers.gateway: this name is the gateway's own"),
+    ("asya-gateway", {"initContainers": {"migrate": {"image": "x"}}}, "initContainers.migrate: this name is the gateway's own"),
+    (
+        "asya-gateway",
+        {"podLabels": {"app.kubernetes.io/name": "x"}},
+        "podLabels: the label app.kubernetes.io/name selects the gateway's pods",
     ),
     ("asya-crew", {"storage": {"directory": {"claimName": "x"}}}, "storage.s3.bucket and storage.directory.claimName are both set"),
     ("asya-crew", {"storage": {"s3": {"bucket": ""}}}, "storage is not set, results would be lost"),

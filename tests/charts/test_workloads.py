@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from tests.charts.made import actor, default_settings, made_workload, settings_of
-from tests.charts.render import CHARTS, MINIMAL, RELEASES, Refused, Rendered, ci_files, containers, pod_specs, render
+from tests.charts.render import MINIMAL, RELEASES, Refused, Rendered, ci_files, containers, fullest, pod_specs, render
 from tests.charts.test_agreement import EXAMPLES, FLOWS, release
 from tests.charts.trees import leaves
 
@@ -30,9 +30,10 @@ def made_pods() -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def own_pods() -> Iterator[tuple[str, dict[str, Any]]]:
-    for file in ci_files("asya-operator"):
-        for where, spec in pod_specs(render("asya-operator", [file])):
-            yield f"{file.stem} {where}", spec
+    for chart in ("asya-operator", "asya-gateway"):
+        for file in ci_files(chart):
+            for where, spec in pod_specs(render(chart, [file])):
+                yield f"{file.stem} {where}", spec
 
 
 def unrestricted(pod: dict[str, Any], *, user_named: bool = True) -> list[str]:
@@ -107,7 +108,7 @@ def test_long_running_containers_are_probed_at_ports_that_they_have() -> None:
         if where.endswith("-check"):
             continue
         for container in containers(pod):
-            runs_on = container["name"] in ("operator", "asya-runtime", "asya-sidecar")
+            runs_on = container["name"] in ("operator", "gateway", "asya-runtime", "asya-sidecar")
             ports = {port["name"] for port in container.get("ports", [])}
             if runs_on:
                 assert {"livenessProbe", "readinessProbe"} <= container.keys(), f"{where} {container['name']}"
@@ -119,17 +120,15 @@ def test_long_running_containers_are_probed_at_ports_that_they_have() -> None:
 @pytest.mark.point(37)
 def test_only_pods_that_call_the_api_get_a_token() -> None:
     for where, pod in own_pods():
-        assert pod["automountServiceAccountToken"] is True, where
+        calls = where not in ("02-keys-values Deployment/asya-gateway",) and not where.endswith("Pod/asya-gateway-check")
+        assert pod["automountServiceAccountToken"] is calls, where
     for where, pod in made_pods():
         assert pod["automountServiceAccountToken"] is where.startswith("03-full"), where
     for where, pod in (*own_pods(), *made_pods()):
         assert pod["enableServiceLinks"] is False, where
-    for file in ci_files("asya-operator"):
-        assert all(
-            item["automountServiceAccountToken"] is False
-            for item in render("asya-operator", [file]).of("ServiceAccount")
-            if "note" not in item
-        )
+    for chart in ("asya-operator", "asya-gateway"):
+        for file in ci_files(chart):
+            assert all(item["automountServiceAccountToken"] is False for item in render(chart, [file]).of("ServiceAccount"))
 
 
 def all_pods(rendered: Rendered) -> list[dict[str, Any]]:
@@ -159,6 +158,9 @@ GLOBAL = {"global": {"imageRegistry": "g.example.com"}}
             {"image": {"registry": "r.example.com"}, "global": {"imageRegistry": "g.example.com/x/"}},
             "g.example.com/x/asya/operator:0.1.0",
         ),
+        ("asya-gateway", {}, "asya/gateway:0.1.0"),
+        ("asya-gateway", {"image": {"registry": "r.example.com", "tag": "x"}}, "r.example.com/asya/gateway:x"),
+        ("asya-gateway", {"image": {"tag": "x", "digest": DIGEST}, **GLOBAL}, f"g.example.com/asya/gateway@{DIGEST}"),
         ("asya-crew", {}, "asya/crew:0.1.0"),
         ("asya-crew", GLOBAL, "g.example.com/asya/crew:0.1.0"),
         ("asya-crew", {"image": {"digest": DIGEST}}, f"asya/crew@{DIGEST}"),
@@ -213,8 +215,9 @@ def test_replicas_are_rendered_only_where_nothing_scales(scaling: dict[str, Any]
 
 
 @pytest.mark.point(39)
-def test_an_operator_may_have_no_replica(engine: str) -> None:
-    assert render("asya-operator", [MINIMAL["asya-operator"], {"replicas": 0}], engine=engine).one("Deployment")["spec"]["replicas"] == 0
+@pytest.mark.parametrize("chart", ["asya-operator", "asya-gateway"])
+def test_there_may_be_no_replica(chart: str, engine: str) -> None:
+    assert render(chart, [MINIMAL[chart], {"replicas": 0}], engine=engine).one("Deployment")["spec"]["replicas"] == 0
 
 
 def checksums(chart: str, document: dict[str, Any], **more: Any) -> dict[str, str]:
@@ -255,7 +258,7 @@ def test_a_disruption_budget_is_made_only_if_more_than_one_pod_always_runs(floor
 
 
 @pytest.mark.point(41)
-@pytest.mark.parametrize("chart", ["asya-actor", "asya-operator"])
+@pytest.mark.parametrize("chart", ["asya-actor", "asya-operator", "asya-gateway"])
 def test_a_disruption_budget_has_one_limit(chart: str) -> None:
     for file in ci_files(chart):
         for item in render(chart, [file]).of("PodDisruptionBudget"):
@@ -281,10 +284,10 @@ PLACEMENT = {
 
 
 @pytest.mark.point(42)
-@pytest.mark.parametrize("chart", ["asya-actor", "asya-operator"])
+@pytest.mark.parametrize("chart", ["asya-actor", "asya-operator", "asya-gateway"])
 @pytest.mark.parametrize("key", PLACEMENT)
 def test_every_key_of_placement_reaches_every_pod(chart: str, key: str) -> None:
-    file = CHARTS / chart / "ci" / ("03-full-values.yaml" if chart == "asya-actor" else "04-full-values.yaml")
+    file = fullest(chart)
     assert yaml.safe_load(file.read_text())[key]
     with_key, without = (
         render(chart, layers) for layers in ([file], [file, {key: None}, *([{"volumeMounts": None}] if key == "volumes" else [])])
@@ -299,7 +302,7 @@ def test_every_key_of_placement_reaches_every_pod(chart: str, key: str) -> None:
 @pytest.mark.point(42)
 def test_placement_has_the_same_keys_in_every_chart() -> None:
     pods = {*PLACEMENT, "podLabels", "podAnnotations", "securityContext", "volumeMounts", "extraContainers", "env", "envFrom"}
-    for chart in ("asya-actor", "asya-operator"):
+    for chart in ("asya-actor", "asya-operator", "asya-gateway"):
         assert {leaf.path[0] for leaf in leaves(chart)} >= pods
 
 
@@ -327,10 +330,12 @@ TEMPLATED = "{{ .Release.Name }}-{{ .Release.Namespace }}"
     ],
     ids=lambda part: next(iter(part)),
 )
-@pytest.mark.parametrize("chart", ["asya-actor", "asya-operator"])
+@pytest.mark.parametrize("chart", ["asya-actor", "asya-operator", "asya-gateway"])
 def test_texts_are_rendered(chart: str, document: dict[str, Any], engine: str) -> None:
-    if chart == "asya-operator" and set(document) & {"labels", "annotations"}:
+    if chart != "asya-actor" and set(document) & {"labels", "annotations"}:
         document = {"serviceAccount": {"annotations": {"k": TEMPLATED}}}
+    if chart == "asya-gateway" and "sidecar" in document:
+        document = {"service": {"annotations": {"k": TEMPLATED}}}
     rendered = render(chart, [MINIMAL[chart], document], engine=engine)
     assert f"{RELEASES[chart]}-demo" in rendered.text
     assert "{{ .Release" not in rendered.text

@@ -28,6 +28,10 @@ ENTRIES: dict[str, dict[str, Any]] = {
     "triggers": {"sample": {"type": "cron"}},
     "actor": {"concurrency": 3},
     "library": {},
+    "tools": {"sample": {"actor": "sample"}},
+    "flows": {"sample": {"entry": "sample"}},
+    "lists": {"sample": ["sample.example.com"]},
+    "ingressHosts": {"sample.example.com": {"path": "/sample"}},
 }
 """One more entry for a map of each kind."""
 
@@ -104,6 +108,17 @@ SPECIAL: dict[str, list[Any]] = {
     "storage.s3.endpoint": ["https://sample"],
     "storage.directory.path": ["/sample"],
     "handler": ["sample.sample"],
+    "store.sqlite.persistence.size": ["7Gi"],
+    "store.retention.final": ["7h"],
+    "store.retention.failed": ["7h"],
+    "results.s3.endpoint": ["https://sample:1"],
+    "results.directory.path": ["/sample"],
+    "auth.oauth.jwksUrl": ["https://sample:1"],
+    "auth.oauth.resource": ["https://sample:1"],
+    "internal.jwksUrl": ["https://sample:1"],
+    "limits.maxBody": ["7Mi"],
+    "limits.maxInlineResult": ["7Mi"],
+    "limits.maxMessage": ["7Mi"],
     "actorName": ["sample"],
     "scaling.pausedReplicas": [7],
     "terminationGracePeriodSeconds": [7777],

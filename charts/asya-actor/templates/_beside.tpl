@@ -9,7 +9,7 @@ metadata:
   name: {{ include "asya-actor.name" . }}
   namespace: {{ .Release.Namespace }}
   labels:
-    {{- include "asya-actor.labels" . | nindent 4 }}
+    {{- include "asya-actor.labels" . | fromJson | toYaml | nindent 4 }}
 spec:
   {{- if not (kindIs "invalid" $pdb.minAvailable) }}
   minAvailable: {{ toJson $pdb.minAvailable }}
@@ -34,7 +34,7 @@ metadata:
   name: {{ include "asya-actor.name" . }}
   namespace: {{ .Release.Namespace }}
   labels:
-    {{- toYaml (merge (include "asya-actor.labels" . | fromYaml) (include "asya-actor.strings" (list $monitor.labels .) | fromYaml)) | nindent 4 }}
+    {{- toYaml (merge (include "asya-actor.labels" . | fromJson) (include "asya-actor.strings" (list $monitor.labels .) | fromJson)) | nindent 4 }}
 spec:
   selector:
     matchLabels:

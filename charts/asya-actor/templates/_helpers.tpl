@@ -33,8 +33,8 @@
       "app.kubernetes.io/managed-by" .Release.Service
       "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-")
       "asya.sh/actor" (include "asya-actor.name" .) }}
-{{- $user := include "asya-actor.strings" (list .Values.labels .) | fromYaml }}
-{{- toYaml (merge $fixed $user (dict "app.kubernetes.io/component" "actor" "app.kubernetes.io/part-of" "asya")) -}}
+{{- $user := include "asya-actor.strings" (list .Values.labels .) | fromJson }}
+{{- toJson (merge $fixed $user (dict "app.kubernetes.io/component" "actor" "app.kubernetes.io/part-of" "asya")) -}}
 {{- end }}
 
 {{- /* Pods that always run. */ -}}

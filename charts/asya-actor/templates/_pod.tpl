@@ -20,10 +20,10 @@
 {{- define "asya-actor.handlerContainer" -}}
 {{- $values := .Values }}
 {{- $env := list (dict "name" "ASYA_HANDLER" "value" ($values.handler | default "")) (dict "name" "ASYA_HANDLER_MODE" "value" ($values.handlerMode | default "payload")) }}
-{{- $env = concat $env (include "asya-actor.env" (list $values.env .) | fromYamlArray) }}
+{{- $env = concat $env (include "asya-actor.env" (list $values.env .) | fromJsonArray) }}
 {{- $container := dict "name" "asya-runtime" "image" (include "asya-actor.image" .) "env" $env }}
 {{- with ($values.image).pullPolicy }}{{ $_ := set $container "imagePullPolicy" . }}{{ end }}
-{{- with include "asya-actor.values" (list $values.envFrom .) | fromYamlArray }}{{ $_ := set $container "envFrom" . }}{{ end }}
+{{- with include "asya-actor.values" (list $values.envFrom .) | fromJsonArray }}{{ $_ := set $container "envFrom" . }}{{ end }}
 {{- $resources := dict }}
 {{- range $key := list "requests" "limits" }}
 {{- $quantities := dict }}
@@ -32,23 +32,23 @@
 {{- end }}
 {{- with $quantities }}{{ $_ := set $resources $key . }}{{ end }}
 {{- end }}
-{{- with include "asya-actor.named" (list ($values.resources).claims .) | fromYamlArray }}{{ $_ := set $resources "claims" . }}{{ end }}
+{{- with include "asya-actor.named" (list ($values.resources).claims .) | fromJsonArray }}{{ $_ := set $resources "claims" . }}{{ end }}
 {{- with $resources }}{{ $_ := set $container "resources" . }}{{ end }}
-{{- with $values.securityContext }}{{ $_ := set $container "securityContext" (include "asya-actor.object" (list . $) | fromYaml) }}{{ end }}
+{{- with $values.securityContext }}{{ $_ := set $container "securityContext" (include "asya-actor.object" (list . $) | fromJson) }}{{ end }}
 {{- with $values.workingDir }}{{ $_ := set $container "workingDir" . }}{{ end }}
-{{- $mounts := include "asya-actor.named" (list $values.volumeMounts .) | fromYamlArray }}
+{{- $mounts := include "asya-actor.named" (list $values.volumeMounts .) | fromJsonArray }}
 {{- if include "asya-actor.hasSource" . }}
 {{- $mounts = append $mounts (dict "name" "source" "mountPath" (include "asya-actor.sourcePath" .) "readOnly" true) }}
 {{- end }}
 {{- with $mounts }}{{ $_ := set $container "volumeMounts" . }}{{ end }}
-{{- toYaml $container }}
+{{- toJson $container }}
 {{- end }}
 
 {{- define "asya-actor.template" -}}
 {{- $values := .Values }}
-{{- $labels := include "asya-actor.strings" (list (merge (dict) (deepCopy ($values.podLabels | default dict)) (deepCopy ($values.labels | default dict))) .) | fromYaml }}
-{{- $annotations := include "asya-actor.strings" (list $values.podAnnotations .) | fromYaml }}
-{{- $pod := include "asya-actor.pod" (list $values .) | fromYaml }}
+{{- $labels := include "asya-actor.strings" (list (merge (dict) (deepCopy ($values.podLabels | default dict)) (deepCopy ($values.labels | default dict))) .) | fromJson }}
+{{- $annotations := include "asya-actor.strings" (list $values.podAnnotations .) | fromJson }}
+{{- $pod := include "asya-actor.pod" (list $values .) | fromJson }}
 {{- if include "asya-actor.hasSource" . }}
 {{- $files := include "asya-actor.sourceFiles" . | fromJson }}
 {{- $_ := set $annotations "checksum/source" (toJson $files | sha256sum) }}
@@ -57,15 +57,15 @@
 {{- $volume := dict "name" "source" "configMap" (dict "name" (printf "%s-source" (include "asya-actor.name" .)) "items" $items) }}
 {{- $_ := set $pod "volumes" (append ($pod.volumes | default list) $volume) }}
 {{- end }}
-{{- $containers := list (include "asya-actor.handlerContainer" . | fromYaml) }}
-{{- $_ := set $pod "containers" (concat $containers (include "asya-actor.named" (list $values.extraContainers .) | fromYamlArray)) }}
+{{- $containers := list (include "asya-actor.handlerContainer" . | fromJson) }}
+{{- $_ := set $pod "containers" (concat $containers (include "asya-actor.named" (list $values.extraContainers .) | fromJsonArray)) }}
 {{- with ($values.serviceAccount).name }}{{ $_ := set $pod "serviceAccountName" . }}{{ end }}
 {{- if ($values.serviceAccount).automountToken }}{{ $_ := set $pod "automountServiceAccountToken" true }}{{ end }}
-{{- with include "asya-actor.pullSecrets" (list ($values.image).pullSecrets $values.global) | fromYamlArray }}{{ $_ := set $pod "imagePullSecrets" . }}{{ end }}
+{{- with include "asya-actor.pullSecrets" (list ($values.image).pullSecrets $values.global) | fromJsonArray }}{{ $_ := set $pod "imagePullSecrets" . }}{{ end }}
 {{- $template := dict "spec" $pod }}
 {{- $meta := dict }}
 {{- with $labels }}{{ $_ := set $meta "labels" . }}{{ end }}
 {{- with $annotations }}{{ $_ := set $meta "annotations" . }}{{ end }}
 {{- with $meta }}{{ $_ := set $template "metadata" . }}{{ end }}
-{{- toYaml $template }}
+{{- toJson $template }}
 {{- end }}

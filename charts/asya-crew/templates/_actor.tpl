@@ -21,7 +21,7 @@
 {{- $_ := set $values "volumes" (dict "results" (dict "persistentVolumeClaim" (dict "claimName" $directory.claimName))) }}
 {{- $_ := set $values "volumeMounts" (dict "results" (dict "mountPath" $path)) }}
 {{- end }}
-{{- toYaml $values }}
+{{- toJson $values }}
 {{- end }}
 
 {{- /* CONTEXT NAME HANDLER USER: the context that asya-actor's templates take */ -}}
@@ -31,11 +31,11 @@
 {{- if not ($values.gateway).enabled }}{{ $_ := set $labels "asya.sh/gateway" "none" }}{{ end }}
 {{- $image := merge (dict) (deepCopy ($values.image | default dict)) }}
 {{- if not $image.tag }}{{ $_ := set $image "tag" $context.Chart.AppVersion }}{{ end }}
-{{- $fixed := merge (include "asya-crew.storage" $context | fromYaml) (dict
+{{- $fixed := merge (include "asya-crew.storage" $context | fromJson) (dict
       "actorName" (index . 1) "handler" (index . 2) "handlerMode" "envelope" "image" $image "labels" $labels
       "source" (dict "files" (dict)) "global" ($values.global | default dict)) }}
 {{- $base := deepCopy (index $values "asya-actor" | default dict) }}
-{{- toYaml (mergeOverwrite $base (deepCopy ((index . 3) | default dict)) $fixed) }}
+{{- toJson (mergeOverwrite $base (deepCopy ((index . 3) | default dict)) $fixed) }}
 {{- end }}
 
 {{- define "asya-crew.actor" -}}
@@ -45,6 +45,6 @@
 {{- /* CONTEXT NAME HANDLER USER TEMPLATE: a template of asya-actor for this end actor */ -}}
 {{- define "asya-crew.beside" -}}
 {{- $context := index . 0 }}
-{{- $values := include "asya-crew.context" . | fromYaml }}
+{{- $values := include "asya-crew.context" . | fromJson }}
 {{- include (index . 4) (dict "Values" $values "Chart" $context.Chart "Release" $context.Release "Capabilities" $context.Capabilities "Template" $context.Template) -}}
 {{- end }}

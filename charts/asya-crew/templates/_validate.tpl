@@ -36,7 +36,7 @@
 - {{ $key }}.{{ $name }} has no effect in this chart; remove it{{ if eq $name "image" }} and set image{{ end }}
 {{- end }}
 {{- end }}
-{{- $values := include "asya-crew.context" (list $context (index . 1) (index . 2) $user) | fromYaml }}
+{{- $values := include "asya-crew.context" (list $context (index . 1) (index . 2) $user) | fromJson }}
 {{- $problems := include "asya-actor.problems" (dict "Values" $values "Chart" $context.Chart "Release" $context.Release "Capabilities" $context.Capabilities "Template" $context.Template) }}
 {{- $problems | replace "\n- " (printf "\n- %s." $key) }}
 {{- end }}

@@ -1,16 +1,16 @@
 {{- /* The pod that operator and helm test share: account, settings, runtime file, broker credentials, security. */ -}}
 
 {{- define "asya-operator.securityContext" -}}
-{{- $user := include "asya-operator.object" (list (.Values.securityContext | default dict) .) | fromYaml }}
-{{- toYaml (merge $user (dict "allowPrivilegeEscalation" false "readOnlyRootFilesystem" true "capabilities" (dict "drop" (list "ALL")))) }}
+{{- $user := include "asya-operator.object" (list (.Values.securityContext | default dict) .) | fromJson }}
+{{- toJson (merge $user (dict "allowPrivilegeEscalation" false "readOnlyRootFilesystem" true "capabilities" (dict "drop" (list "ALL")))) }}
 {{- end }}
 
 {{- define "asya-operator.podSecurityContext" -}}
-{{- $user := include "asya-operator.object" (list (.Values.podSecurityContext | default dict) .) | fromYaml }}
+{{- $user := include "asya-operator.object" (list (.Values.podSecurityContext | default dict) .) | fromJson }}
 {{- $own := dict "runAsNonRoot" true "seccompProfile" (dict "type" "RuntimeDefault") }}
 {{- with (.Values.podPolicy).runAsUser }}{{ $_ := set $own "runAsUser" . }}{{ $_ := set $own "runAsGroup" . }}{{ end }}
 {{- with (.Values.podPolicy).fsGroup }}{{ $_ := set $own "fsGroup" . }}{{ end }}
-{{- toYaml (merge $user $own) }}
+{{- toJson (merge $user $own) }}
 {{- end }}
 
 {{- define "asya-operator.containerEnv" -}}
@@ -27,7 +27,7 @@
 {{- $env = append $env (dict "name" $name "valueFrom" (dict "secretKeyRef" (dict "name" $sqs.operatorSecret.name "key" $name))) }}
 {{- end }}
 {{- end }}
-{{- toYaml (concat $env (include "asya-operator.env" (list .Values.env .) | fromYamlArray)) }}
+{{- toJson (concat $env (include "asya-operator.env" (list .Values.env .) | fromJsonArray)) }}
 {{- end }}
 
 {{- define "asya-operator.mounts" -}}
@@ -42,7 +42,7 @@
 {{- $mounts = append $mounts (dict "name" "rabbitmq-ca" "mountPath" "/etc/asya-operator-ca" "readOnly" true) }}
 {{- end }}
 {{- end }}
-{{- toYaml (concat $mounts (include "asya-operator.named" (list .Values.volumeMounts .) | fromYamlArray)) }}
+{{- toJson (concat $mounts (include "asya-operator.named" (list .Values.volumeMounts .) | fromJsonArray)) }}
 {{- end }}
 
 {{- define "asya-operator.ownVolumes" -}}
@@ -61,26 +61,26 @@
 {{- $volumes = append $volumes (dict "name" "rabbitmq-ca" "configMap" $ca) }}
 {{- end }}
 {{- end }}
-{{- toYaml $volumes }}
+{{- toJson $volumes }}
 {{- end }}
 
 {{- /* CONTAINER CONTEXT: the spec of a pod with this one container of ours */ -}}
 {{- define "asya-operator.podSpec" -}}
 {{- $container := index . 0 }}{{ $context := index . 1 }}{{ $values := $context.Values }}
-{{- $pod := include "asya-operator.pod" (list $values $context) | fromYaml }}
-{{- $_ := set $pod "securityContext" (include "asya-operator.podSecurityContext" $context | fromYaml) }}
-{{- $_ := set $pod "volumes" (concat (include "asya-operator.ownVolumes" $context | fromYamlArray) ($pod.volumes | default list)) }}
+{{- $pod := include "asya-operator.pod" (list $values $context) | fromJson }}
+{{- $_ := set $pod "securityContext" (include "asya-operator.podSecurityContext" $context | fromJson) }}
+{{- $_ := set $pod "volumes" (concat (include "asya-operator.ownVolumes" $context | fromJsonArray) ($pod.volumes | default list)) }}
 {{- $_ := set $pod "serviceAccountName" (include "asya-operator.serviceAccountName" $context) }}
 {{- $_ := set $pod "automountServiceAccountToken" true }}
 {{- $_ := set $pod "enableServiceLinks" false }}
-{{- with include "asya-operator.pullSecrets" (list ($values.image).pullSecrets $values.global) | fromYamlArray }}{{ $_ := set $pod "imagePullSecrets" . }}{{ end }}
+{{- with include "asya-operator.pullSecrets" (list ($values.image).pullSecrets $values.global) | fromJsonArray }}{{ $_ := set $pod "imagePullSecrets" . }}{{ end }}
 {{- $_ := set $container "image" (include "asya-operator.image" $context) }}
 {{- with ($values.image).pullPolicy }}{{ $_ := set $container "imagePullPolicy" . }}{{ end }}
-{{- $_ := set $container "env" (include "asya-operator.containerEnv" $context | fromYamlArray) }}
-{{- with include "asya-operator.values" (list $values.envFrom $context) | fromYamlArray }}{{ $_ := set $container "envFrom" . }}{{ end }}
-{{- $_ := set $container "securityContext" (include "asya-operator.securityContext" $context | fromYaml) }}
+{{- $_ := set $container "env" (include "asya-operator.containerEnv" $context | fromJsonArray) }}
+{{- with include "asya-operator.values" (list $values.envFrom $context) | fromJsonArray }}{{ $_ := set $container "envFrom" . }}{{ end }}
+{{- $_ := set $container "securityContext" (include "asya-operator.securityContext" $context | fromJson) }}
 {{- with $values.resources }}{{ $_ := set $container "resources" . }}{{ end }}
-{{- $_ := set $container "volumeMounts" (include "asya-operator.mounts" $context | fromYamlArray) }}
+{{- $_ := set $container "volumeMounts" (include "asya-operator.mounts" $context | fromJsonArray) }}
 {{- $_ := set $pod "containers" (list $container) }}
-{{- toYaml $pod }}
+{{- toJson $pod }}
 {{- end }}

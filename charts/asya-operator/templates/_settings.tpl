@@ -5,11 +5,11 @@
 {{- range $key := list "watch" "leaderElection" "transports" "limits" "gateway" "claims" "scaling" "rollout" "reconcile" "log" }}
 {{- with index $values $key }}{{ $_ := set $settings $key . }}{{ end }}
 {{- end }}
-{{- $sidecar := include "asya-operator.pick" (list $values.sidecar (list "resources" "logLevel")) | fromYaml }}
+{{- $sidecar := include "asya-operator.pick" (list $values.sidecar (list "resources" "logLevel")) | fromJson }}
 {{- $_ := set $sidecar "image" (include "asya-operator.sidecarImage" .) }}
 {{- with (($values.sidecar).image).pullPolicy }}{{ $_ := set $sidecar "imagePullPolicy" . }}{{ end }}
 {{- $env := dict }}
-{{- range $entry := include "asya-operator.env" (list ($values.sidecar).env .) | fromYamlArray }}
+{{- range $entry := include "asya-operator.env" (list ($values.sidecar).env .) | fromJsonArray }}
 {{- $_ := set $env $entry.name (ternary (dict "valueFrom" $entry.valueFrom) $entry.value (hasKey $entry "valueFrom")) }}
 {{- end }}
 {{- with $env }}{{ $_ := set $sidecar "env" . }}{{ end }}

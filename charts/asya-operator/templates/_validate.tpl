@@ -42,7 +42,7 @@
 {{- end }}
 
 {{- define "asya-operator.processProblems" -}}
-{{- $namespaces := include "asya-operator.namespaces" . | fromYamlArray }}
+{{- $namespaces := include "asya-operator.namespaces" . | fromJsonArray }}
 {{- $scope := (.Values.watch).scope | default "cluster" }}
 {{- if and (eq $scope "namespace") (not $namespaces) }}
 - watch.scope is namespace, but watch.namespaces names none; set watch.namespaces.NAME to true

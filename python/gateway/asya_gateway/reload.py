@@ -5,6 +5,7 @@ A directory is read as a whole, as a mounted ConfigMap changes as a whole. A bad
 
 import asyncio
 import hashlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -109,9 +110,12 @@ def _parsed(name: str, text: str) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML without dates: what looks like one stays a text, as in JSON."""
+    """YAML without dates: what looks like one stays a text, as in JSON. And with all numbers of JSON: Helm writes 0.0000001 as 1e-07."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012 - the base class keeps it so
         key: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
         for key, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+$"), list("-+0123456789"))
