@@ -47,9 +47,12 @@ def broker_options(command: Callable[..., None]) -> Callable[..., None]:
             "--broker-url",
             metavar="URL",
             envvar="ASYA_CLI_BROKER_URL",
-            help="amqp://user:password@host:port/vhost of --transport rabbitmq. [env: ASYA_CLI_BROKER_URL]",
+            help="amqp://user:password@host:port/vhost of --transport rabbitmq; http://host:port of a local server with sqs, none for AWS. "
+            "[env: ASYA_CLI_BROKER_URL]",
         ),
-        click.option("--transport", type=click.Choice(["embedded", "rabbitmq"]), help="The broker's kind. [default: by what is given]"),
+        click.option(
+            "--transport", type=click.Choice(["embedded", "rabbitmq", "sqs"]), help="The broker's kind. [default: by what is given]"
+        ),
     ):
         command = option(command)
     return command
@@ -57,7 +60,7 @@ def broker_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def place_of(given: Mapping[str, Any]) -> Place | None:
     """What the options mean; None if they name no broker. Raises RemoteFault ``usage``, ``bad_broker_url``, ``bad_name``."""
-    from asya_cli.run.broker import EmbeddedBroker, RabbitBroker
+    from asya_cli.run.broker import EmbeddedBroker, RabbitBroker, SqsBroker
 
     project = project_of(given)
     namespace, kind = given["namespace"], given["transport"]
@@ -74,6 +77,11 @@ def place_of(given: Mapping[str, Any]) -> Place | None:
     if not namespace:
         raise RemoteFault("usage", "A broker needs --namespace", "give the Kubernetes namespace of the actors, or --project")
     check_namespace(namespace)
+    if kind == "sqs":
+        where = given["broker_url"] or f"in {os.environ.get('AWS_REGION', 'the default region')}"
+        return Place(
+            broker=SqsBroker(endpoint=given["broker_url"] or None, surroundings=os.environ), namespace=namespace, name=f"SQS {where}"
+        )
     if kind == "rabbitmq":
         if not given["broker_url"]:
             raise RemoteFault("usage", "--transport rabbitmq needs --broker-url", "give amqp://user:password@host:port/vhost")

@@ -18,13 +18,18 @@ __all__ = ["run"]
 @click.option("--route", metavar="A,B:STEP,C", help="Actors in order. Default: run.route of asya.yaml, else the only actor.")
 @click.option("--flow", "flow_name", metavar="NAME", help="The flow function, if the flow's file has several.")
 @click.option(
-    "--transport", type=click.Choice(["embedded", "rabbitmq"]), default="embedded", show_default=True, help="What moves the messages."
+    "--transport",
+    type=click.Choice(["embedded", "rabbitmq", "sqs"]),
+    default="embedded",
+    show_default=True,
+    help="What moves the messages. sqs: region and credentials from AWS's own variables and files.",
 )
 @click.option(
     "--broker-url",
     metavar="URL",
     envvar="ASYA_CLI_BROKER_URL",
-    help="amqp://user:password@host:port/vhost of --transport rabbitmq. [env: ASYA_CLI_BROKER_URL]",
+    help="amqp://user:password@host:port/vhost of --transport rabbitmq; http://host:port of a local server with sqs, none for AWS. "
+    "[env: ASYA_CLI_BROKER_URL]",
 )
 @click.option("--serve", is_flag=True, help="Stay up; restart what changes; Ctrl-C drains.")
 @click.option("--gateway", is_flag=True, help="With --serve: also a gateway, for asya mcp and MCP clients on this machine.")

@@ -5,21 +5,29 @@ Called by `session`. The only file of the command line that knows which transpor
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from asya_core.transports.base import QueueAdmin, QueueSpec, Transport
 from asya_core.transports.embedded import EmbeddedAdmin, EmbeddedTransport
+from asya_core.wire.errors import RemoteFault
 from asya_core.wire.names import ERROR_END, HAPPY_END, dead_letter_queue_name, queue_name
 
 if TYPE_CHECKING:
     from asya_core.transports.rabbitmq import RabbitAdmin, RabbitSettings
+    from asya_core.transports.sqs import SqsAdmin, SqsSettings
 
-__all__ = ["Broker", "EmbeddedBroker", "RabbitBroker", "queue_specs"]
+__all__ = ["Broker", "EmbeddedBroker", "RabbitBroker", "SqsBroker", "queue_specs"]
 
 
 class Broker(Protocol):
     """What a run needs of a broker."""
+
+    @property
+    def reuses_names(self) -> bool:
+        """Whether a queue may be made again right after it was removed."""
+        ...
 
     def environment(self) -> Mapping[str, str]:
         """Settings of a sidecar that reach this broker."""
@@ -66,6 +74,7 @@ class EmbeddedBroker:
     """
 
     path: Path
+    reuses_names: ClassVar[bool] = True
 
     def environment(self) -> Mapping[str, str]:
         """See `Broker.environment`."""
@@ -103,6 +112,7 @@ class RabbitBroker:
 
     url: str = field(repr=False)
     password_file: Path
+    reuses_names: ClassVar[bool] = True
 
     def environment(self) -> Mapping[str, str]:
         """See `Broker.environment`. The password is in a file, since a process's environment shows in many places."""
@@ -151,3 +161,72 @@ class RabbitBroker:
         from asya_core.transports.rabbitmq import RabbitSettings
 
         return RabbitSettings.from_url(self.url, namespace=namespace, client_name="asya-run")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SqsBroker:
+    """Amazon SQS, or a server that speaks its protocol. boto3 is imported when it is reached, not before.
+
+    Attributes:
+        endpoint: ``http[s]://host:port`` of another server than AWS's; None: AWS.
+        surroundings: environment with AWS's own variables, which say region and credentials as for AWS's tools. They reach sidecars and the
+            gateway, never a handler.
+
+    Raises RemoteFault ``no_sqs_extra`` without boto3, ``bad_broker_url`` for another kind of URL.
+    """
+
+    endpoint: str | None
+    surroundings: Mapping[str, str] = field(repr=False)
+    reuses_names: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if find_spec("boto3") is None:
+            raise RemoteFault("no_sqs_extra", "SQS needs boto3, which is not installed here", "pip install 'asya[sqs]'")
+        if self.endpoint is not None and not self.endpoint.startswith(("http://", "https://")):
+            scheme = self.endpoint.partition(":")[0]
+            raise RemoteFault(
+                "bad_broker_url",
+                f"Broker URL begins with {scheme[:20]!r}; expected http:// or https:// for SQS",
+                "give the address of a local server, or leave it out for AWS",
+            )
+
+    def environment(self) -> Mapping[str, str]:
+        """See `Broker.environment`."""
+        made = {name: value for name, value in self.surroundings.items() if name.startswith("AWS_")}
+        region = self._settings().region
+        made |= {"AWS_REGION": region} if region else {}
+        return made | {"ASYA_TRANSPORT": "sqs"} | ({"ASYA_SQS_ENDPOINT": self.endpoint} if self.endpoint else {})
+
+    def declare(self, namespace: str, actors: Iterable[str]) -> None:
+        """See `Broker.declare`."""
+        admin = self.admin(namespace)
+        try:
+            admin.ensure_namespace(namespace, actors)
+        finally:
+            admin.close()
+
+    def transport(self, namespace: str) -> Transport:
+        """See `Broker.transport`."""
+        from asya_core.transports.sqs import SqsTransport
+
+        return SqsTransport(self._settings(), probe_queue=queue_name(namespace, HAPPY_END))
+
+    def remove(self, namespace: str, actors: Iterable[str]) -> list[str]:
+        """See `Broker.remove`."""
+        admin = self.admin(namespace)
+        try:
+            return admin.remove_namespace(namespace, actors)
+        finally:
+            admin.close()
+
+    def admin(self, namespace: str) -> "SqsAdmin":
+        """See `Broker.admin`."""
+        from asya_core.transports.sqs import SqsAdmin
+
+        return SqsAdmin(self._settings())
+
+    def _settings(self) -> "SqsSettings":
+        from asya_core.transports.sqs import SqsSettings
+
+        # AWS's tools read AWS_REGION, boto3 AWS_DEFAULT_REGION and the profile; what it finds by itself stays its own to find.
+        return SqsSettings(region=self.surroundings.get("AWS_REGION") or None, endpoint=self.endpoint)

@@ -15,7 +15,7 @@ from typing import Final
 
 from asya_cli.errors import Interrupted
 from asya_cli.run import control
-from asya_cli.run.broker import Broker, EmbeddedBroker, RabbitBroker
+from asya_cli.run.broker import Broker, EmbeddedBroker, RabbitBroker, SqsBroker
 from asya_cli.run.pair import Listener, Pair, Place
 from asya_cli.run.project import Actor, Project
 from asya_core.transports.base import Mismatch
@@ -52,8 +52,8 @@ class RunOptions:
     """What the command line says about a run, beside its target and input.
 
     Attributes:
-        transport: ``embedded`` or ``rabbitmq``.
-        broker_url: of the latter.
+        transport: ``embedded``, ``rabbitmq`` or ``sqs``.
+        broker_url: of the last two; None with ``sqs`` is AWS.
         grace_seconds: to finish calls after Ctrl-C.
         timeout_seconds: for one envelope.
         keep: leave queues, results and errors in ``.asya/run``.
@@ -99,13 +99,15 @@ class Session:
         namespace: of all queues; nobody else's.
         folder: where the queue file is kept; None: a temporary one.
         listener: hears the processes.
+        comes_again: whether a later run has the same namespace: then a broker that takes no name twice in a row keeps its queues.
     """
 
-    def __init__(self, options: RunOptions, *, namespace: str, folder: Path | None, listener: Listener) -> None:
+    def __init__(self, options: RunOptions, *, namespace: str, folder: Path | None, listener: Listener, comes_again: bool = False) -> None:
         self.options = options
         self.namespace = namespace
         self._folder = folder
         self._listener = listener
+        self._comes_again = comes_again
         self._declared: set[str] = set()
         self.pairs: dict[str, Pair] = {}
         self.interrupted = asyncio.Event()
@@ -134,8 +136,9 @@ class Session:
         await asyncio.gather(*(pair.stop() for pair in self.pairs.values()))
         os.close(self._place.parent_fd)
         os.close(self._write_end)
-        with suppress(AsyaError):  # the run's own outcome matters more; what stays is in a namespace of its own
-            await asyncio.to_thread(self.broker.remove, self.namespace, sorted(self._declared))
+        if self.broker.reuses_names or not self._comes_again:
+            with suppress(AsyaError):  # the run's own outcome matters more; what stays is in a namespace of its own
+                await asyncio.to_thread(self.broker.remove, self.namespace, sorted(self._declared))
         await asyncio.to_thread(shutil.rmtree, self.directory, ignore_errors=True)
 
     @property
@@ -178,6 +181,8 @@ class Session:
     def _make_broker(self) -> Broker:
         if self.options.transport == "embedded":
             return EmbeddedBroker(path=(self._folder or self.directory) / "queues.db")
+        if self.options.transport == "sqs":
+            return SqsBroker(endpoint=self.options.broker_url, surroundings=os.environ)
         if self.options.broker_url is None:
             raise RemoteFault("usage", "--transport rabbitmq needs a broker", "give --broker-url amqp://user:password@host:port/vhost")
         return RabbitBroker(url=self.options.broker_url, password_file=self.directory / "broker-password")
