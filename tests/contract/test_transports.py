@@ -9,6 +9,7 @@ from asya_core.testing.contract import CASES, Case, run_case
 from asya_core.testing.harness import EmbeddedHarness, Harness, TwinHarness
 from tests.broker import Node
 from tests.contract.harness_rabbitmq import ClassicHarness, RabbitHarness
+from tests.contract.harness_sqs import MotoHarness, SqsHarness
 
 MakeHarness = Callable[[Path, Callable[[str], Node]], Harness]
 IMPLEMENTATIONS: dict[str, tuple[type[Harness], MakeHarness]] = {
@@ -18,14 +19,17 @@ IMPLEMENTATIONS: dict[str, tuple[type[Harness], MakeHarness]] = {
     "rabbitmq-classic": (ClassicHarness, lambda folder, broker: ClassicHarness(broker("broker"))),
     "rabbitmq4": (RabbitHarness, lambda folder, broker: RabbitHarness(broker("broker4"))),
     "rabbitmq4-classic": (ClassicHarness, lambda folder, broker: ClassicHarness(broker("broker4"))),
+    "sqs": (SqsHarness, lambda folder, broker: SqsHarness()),
+    "sqs-moto": (MotoHarness, lambda folder, broker: MotoHarness()),
 }
 RABBITMQ = [pytest.mark.rabbitmq, pytest.mark.hurts_broker]
+SQS = [pytest.mark.hurts_broker]  # they cut links and mostly wait
 
 
 def _parameters() -> list[object]:
     parameters = []
     for name, (kind, make) in IMPLEMENTATIONS.items():
-        marks = RABBITMQ if name.startswith("rabbitmq") else []
+        marks = RABBITMQ if name.startswith("rabbitmq") else SQS if name.startswith("sqs") else []
         for case in CASES:
             if case.number not in kind.exclusions:
                 parameters.append(pytest.param(case, make, id=f"{name}-{case.number:02}-{case.name}", marks=marks))

@@ -86,7 +86,6 @@ class SqsSettings:
             raise _refused("access key is given in part", "set the key's id and its secret, or neither")
 
     @property
-    @property
     def fallback_region(self) -> str | None:
         """What stands in if neither `region` nor boto3's own settings name one; None: that is an error."""
         return _DEFAULT_REGION if self.endpoint is not None else None
