@@ -188,6 +188,11 @@ BEHAVIOURS: dict[str, Behaviour] = {
         source=_GATEWAY,
         components=("gateway",),
     ),
+    "gateway:replicas": Behaviour(
+        sentence="On PostgreSQL every replica tells what any of them was told; a client of one that was killed goes on at another without a gap.",
+        source=_GATEWAY,
+        components=("gateway",),
+    ),
     "gateway:final:absorbs": Behaviour(
         sentence="The first final status of an envelope stands; events have numbers without gaps, the same on every replica.",
         source=_GATEWAY,
