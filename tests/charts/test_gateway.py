@@ -62,9 +62,11 @@ def test_the_gateway_reads_the_settings_that_its_chart_renders(file: Path, engin
     found = settings(render(CHART, [file], engine=engine))
     document = yaml.safe_load(file.read_text())
     assert found.store == document.get("store", {}).get("type", "sqlite")
+    assert found.transport == document.get("transport", "rabbitmq")
     assert found.auth == document.get("auth", {}).get("mode", "apiKey")
     assert found.internal_auth == document.get("internal", {}).get("auth", "jwt")
     assert {"asya-gateway", "asya-gateway.demo.svc"} <= set(found.hosts)
+    assert (found.claim_url is not None) is ("claims" in document)
 
 
 def test_defaults_of_the_chart_are_those_of_the_gateway() -> None:
@@ -110,6 +112,16 @@ def test_texts_and_numbers_of_tools_arrive_unrendered_and_exact(engine: str, tmp
     (tool,) = registry(render(CHART, [BASE, document], engine=engine), tmp_path).tools.values()
     assert tool.description == "Says {{ .Release.Name }}: yes"
     assert json.loads(json.dumps(tool.input.schema)) == schema
+
+
+def test_one_pair_of_keys_serves_queues_payloads_and_results(engine: str) -> None:
+    rendered = render(CHART, [CHARTS / CHART / "ci" / "07-sqs-values.yaml"], engine=engine)
+    keys = {entry["name"]: entry["valueFrom"]["secretKeyRef"] for entry in gateway(rendered)["env"] if "secretKeyRef" in str(entry)}
+    assert keys == {name: {"name": "asya-aws", "key": name} for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
+    names = [entry["name"] for entry in gateway(rendered)["env"]]
+    assert len(names) == len(set(names))
+    assert settings(rendered).sqs_region == "eu-central-1"
+    assert "rabbitmq" not in {volume["name"] for volume in pod(rendered)["volumes"]}
 
 
 def test_keys_of_a_tool_are_those_that_the_gateway_reads() -> None:

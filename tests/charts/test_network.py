@@ -79,6 +79,13 @@ def test_a_gateway_reaches_its_broker_store_issuers_and_storage() -> None:
     for endpoint, port in (("", 443), ("http://minio:9000", 9000), ("https://minio", 443)):
         s3 = {"internal": {"auth": "key"}, "results": {"s3": {"bucket": "b", "endpoint": endpoint}}}
         assert egress(s3, "asya-gateway") == always | broker | {('"any"', "TCP", port)}
+    sqs = {
+        "internal": {"auth": "key"},
+        "transport": "sqs",
+        "sqs": {"region": "x"},
+        "claims": {"url": "s3://a", "endpoint": "http://minio:9000"},
+    }
+    assert egress(sqs, "asya-gateway") == always | {('"any"', "TCP", 443), ('"any"', "TCP", 9000)}
     issuer = {"internal": {"jwksUrl": "http://issuer/keys"}}
     assert egress(issuer, "asya-gateway") == always | broker | {('"any"', "TCP", 80)}
 

@@ -436,6 +436,12 @@ PROBLEMS: list[tuple[str, dict[str, Any], str]] = [
     ("asya-gateway", {"rabbitmq": {"host": ""}}, "rabbitmq.host is not set"),
     ("asya-gateway", {"rabbitmq": {"host": "amqp://x"}}, 'rabbitmq.host "amqp://x" is no host name'),
     ("asya-gateway", {"rabbitmq": {"existingSecret": {"name": ""}}}, "rabbitmq.existingSecret.name is not set"),
+    ("asya-gateway", {"transport": "sqs"}, "sqs.region is not set"),
+    (
+        "asya-gateway",
+        {"claims": {"url": "s3://a", "secretName": "one"}, "results": {"s3": {"bucket": "b", "secretName": "two"}}},
+        "Secrets two, one are named for AWS keys, but one pair serves sqs, claims and results",
+    ),
     ("asya-gateway", {"ingress": {"enabled": True}}, "ingress.hosts names none"),
     ("asya-gateway", {"httpRoute": {"enabled": True}}, "httpRoute.parentRefs names none"),
     ("asya-gateway", {"replicas": 2}, "replicas 2 needs store.type postgres"),

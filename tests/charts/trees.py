@@ -112,6 +112,8 @@ SPECIAL: dict[str, list[Any]] = {
     "store.retention.final": ["7h"],
     "store.retention.failed": ["7h"],
     "results.s3.endpoint": ["https://sample:1"],
+    "sqs.endpoint": ["https://sample:1"],
+    "claims.endpoint": ["https://sample:1"],
     "results.directory.path": ["/sample"],
     "auth.oauth.jwksUrl": ["https://sample:1"],
     "auth.oauth.resource": ["https://sample:1"],

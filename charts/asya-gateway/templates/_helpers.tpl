@@ -47,6 +47,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- if eq ((.Values.store).type | default "sqlite") "postgres" }}true{{ end }}
 {{- end }}
 
+{{- define "asya-gateway.isSqs" -}}
+{{- if eq (.Values.transport | default "rabbitmq") "sqs" }}true{{ end }}
+{{- end }}
+
 {{- /* Name of the claim of SQLite; empty = none. */ -}}
 {{- define "asya-gateway.claim" -}}
 {{- $persistence := ((.Values.store).sqlite).persistence | default dict }}

@@ -17,12 +17,8 @@
 {{- define "asya-gateway.settings" -}}
 {{- $values := .Values }}{{ $rabbitmq := $values.rabbitmq | default dict }}{{ $store := $values.store | default dict }}
 {{- $auth := $values.auth | default dict }}{{ $internal := $values.internal | default dict }}{{ $limits := $values.limits | default dict }}
-{{- $tls := ternary "amqps" "amqp" (default false ($rabbitmq.tls).enabled) }}
 {{- $set := dict
-      "ASYA_TRANSPORT" "rabbitmq"
-      "ASYA_RABBITMQ_ADDRESS" (printf "%s://%s:%d" $tls ($rabbitmq.host | default "") (int64 ($rabbitmq.port | default 5672)))
-      "ASYA_RABBITMQ_VHOST" ($rabbitmq.vhost | default "/")
-      "ASYA_RABBITMQ_CREDENTIALS_DIR" "/var/run/secrets/asya-rabbitmq"
+      "ASYA_TRANSPORT" (.Values.transport | default "rabbitmq")
       "ASYA_GATEWAY_HOSTS" (include "asya-gateway.hosts" .)
       "ASYA_GATEWAY_STORE" ($store.type | default "sqlite")
       "ASYA_GATEWAY_RETENTION" (($store.retention).final)
@@ -38,7 +34,6 @@
       "ASYA_GATEWAY_STREAMS_PER_PRINCIPAL" $limits.streamsPerPrincipal
       "ASYA_LOG_LEVEL" ($values.log).level }}
 {{- if hasKey ($values.mcp | default dict) "pollTools" }}{{ $_ := set $set "ASYA_GATEWAY_POLL_TOOLS" (toString $values.mcp.pollTools) }}{{ end }}
-{{- if and ($rabbitmq.tls).enabled ($rabbitmq.tls).caConfigMap }}{{ $_ := set $set "ASYA_RABBITMQ_TLS_CA" "/etc/asya-gateway/ca/ca.crt" }}{{ end }}
 {{- if include "asya-gateway.isPostgres" . }}{{ $_ := set $set "ASYA_GATEWAY_POSTGRES_URL_FILE" "/etc/asya-gateway/postgres/url" }}{{ end }}
 {{- if $auth.allowAnonymous }}{{ $_ := set $set "ASYA_GATEWAY_ALLOW_ANONYMOUS" "true" }}{{ end }}
 {{- if eq ($auth.mode | default "apiKey") "oauth" }}
@@ -50,7 +45,36 @@
 {{- $_ := set $set "ASYA_GATEWAY_INTERNAL_ISSUER" $internal.issuer }}
 {{- $_ := set $set "ASYA_GATEWAY_INTERNAL_JWKS_URL" $internal.jwksUrl }}
 {{- end }}
-{{- merge $set (include "asya-gateway.resultSettings" . | fromJson) | toJson }}
+{{- merge $set (include "asya-gateway.transportSettings" . | fromJson) (include "asya-gateway.resultSettings" . | fromJson) | toJson }}
+{{- end }}
+
+{{- define "asya-gateway.transportSettings" -}}
+{{- $rabbitmq := .Values.rabbitmq | default dict }}{{ $sqs := .Values.sqs | default dict }}{{ $claims := .Values.claims | default dict }}
+{{- $set := dict }}
+{{- if include "asya-gateway.isSqs" . }}
+{{- $set = dict "AWS_REGION" $sqs.region "ASYA_SQS_ENDPOINT" $sqs.endpoint }}
+{{- else }}
+{{- $scheme := ternary "amqps" "amqp" (default false ($rabbitmq.tls).enabled) }}
+{{- $set = dict
+      "ASYA_RABBITMQ_ADDRESS" (printf "%s://%s:%d" $scheme ($rabbitmq.host | default "") (int64 ($rabbitmq.port | default 5672)))
+      "ASYA_RABBITMQ_VHOST" ($rabbitmq.vhost | default "/")
+      "ASYA_RABBITMQ_CREDENTIALS_DIR" "/var/run/secrets/asya-rabbitmq" }}
+{{- if and ($rabbitmq.tls).enabled ($rabbitmq.tls).caConfigMap }}{{ $_ := set $set "ASYA_RABBITMQ_TLS_CA" "/etc/asya-gateway/ca/ca.crt" }}{{ end }}
+{{- end }}
+{{- if $claims.url }}
+{{- $set = merge $set (dict "ASYA_CLAIM_URL" $claims.url "ASYA_CLAIM_THRESHOLD" $claims.threshold "ASYA_CLAIM_REGION" $claims.region "ASYA_CLAIM_ENDPOINT" $claims.endpoint) }}
+{{- end }}
+{{- toJson $set }}
+{{- end }}
+
+{{- /* Secrets with AWS keys that the values name: one pair of keys serves all of them. */ -}}
+{{- define "asya-gateway.awsSecrets" -}}
+{{- $names := list }}
+{{- $s3 := (.Values.results).s3 | default dict }}{{ $sqs := .Values.sqs | default dict }}
+{{- if and (include "asya-gateway.isSqs" .) (eq ($sqs.auth | default "podIdentity") "secret") }}{{ $names = append $names (($sqs.existingSecret).name | default "asya-sqs") }}{{ end }}
+{{- if and $s3.bucket $s3.secretName }}{{ $names = append $names $s3.secretName }}{{ end }}
+{{- if and (.Values.claims).url (.Values.claims).secretName }}{{ $names = append $names .Values.claims.secretName }}{{ end }}
+{{- toJson (uniq $names) }}
 {{- end }}
 
 {{- define "asya-gateway.resultSettings" -}}
@@ -76,10 +100,10 @@
 {{- $env = append $env (dict "name" $name "value" (ternary $value (toJson $value) (kindIs "string" $value))) }}
 {{- end }}
 {{- end }}
-{{- $s3 := (.Values.results).s3 | default dict }}
-{{- if and $s3.bucket $s3.secretName }}
+{{- with include "asya-gateway.awsSecrets" . | fromJsonArray }}
+{{- $secret := first . }}
 {{- range $name := list "AWS_ACCESS_KEY_ID" "AWS_SECRET_ACCESS_KEY" }}
-{{- $env = append $env (dict "name" $name "valueFrom" (dict "secretKeyRef" (dict "name" $s3.secretName "key" $name))) }}
+{{- $env = append $env (dict "name" $name "valueFrom" (dict "secretKeyRef" (dict "name" $secret "key" $name))) }}
 {{- end }}
 {{- end }}
 {{- toJson (concat $env (include "asya-gateway.env" (list .Values.env .) | fromJsonArray)) }}
@@ -89,13 +113,15 @@
 {{- define "asya-gateway.files" -}}
 {{- $values := .Values }}{{ $rabbitmq := $values.rabbitmq | default dict }}{{ $secret := $rabbitmq.existingSecret | default dict }}
 {{- $files := list
-      (dict "name" "tools" "mountPath" "/etc/asya-gateway/tools" "source" (dict "configMap" (dict "name" (printf "%s-tools" (include "asya-gateway.fullname" .)))))
-      (dict "name" "rabbitmq" "mountPath" "/var/run/secrets/asya-rabbitmq" "source" (dict "secret" (dict "secretName" ($secret.name | default "asya-rabbitmq") "items" (list
+      (dict "name" "tools" "mountPath" "/etc/asya-gateway/tools" "source" (dict "configMap" (dict "name" (printf "%s-tools" (include "asya-gateway.fullname" .))))) }}
+{{- if not (include "asya-gateway.isSqs" .) }}
+{{- $files = append $files (dict "name" "rabbitmq" "mountPath" "/var/run/secrets/asya-rabbitmq" "source" (dict "secret" (dict "secretName" ($secret.name | default "asya-rabbitmq") "items" (list
         (dict "key" ($secret.usernameKey | default "username") "path" "username")
         (dict "key" ($secret.passwordKey | default "password") "path" "password"))))) }}
 {{- if and ($rabbitmq.tls).enabled ($rabbitmq.tls).caConfigMap }}
 {{- $files = append $files (dict "name" "rabbitmq-ca" "mountPath" "/etc/asya-gateway/ca" "source" (dict "configMap" (dict
       "name" $rabbitmq.tls.caConfigMap "items" (list (dict "key" ($rabbitmq.tls.caKey | default "ca.crt") "path" "ca.crt"))))) }}
+{{- end }}
 {{- end }}
 {{- if eq (($values.auth).mode | default "apiKey") "apiKey" }}
 {{- $files = append $files (dict "name" "keys" "mountPath" "/etc/asya-gateway/keys" "source" (dict "secret" (dict

@@ -14,13 +14,21 @@
 
 {{- define "asya-gateway.placeProblems" -}}
 {{- $rabbitmq := .Values.rabbitmq | default dict }}
-{{- if not $rabbitmq.host }}
+{{- if include "asya-gateway.isSqs" . }}
+{{- if not (.Values.sqs).region }}
+- sqs.region is not set; set it, such as eu-central-1
+{{- end }}
+{{- else if not $rabbitmq.host }}
 - rabbitmq.host is not set; set it to the broker's Service, such as rabbitmq.mq.svc
 {{- else if regexMatch "[:/@]" $rabbitmq.host }}
 - rabbitmq.host {{ $rabbitmq.host | quote }} is no host name; the port goes to rabbitmq.port, credentials to a Secret
 {{- end }}
-{{- if not ($rabbitmq.existingSecret).name }}
+{{- if and (not (include "asya-gateway.isSqs" .)) (not ($rabbitmq.existingSecret).name) }}
 - rabbitmq.existingSecret.name is not set; set it to the name of a Secret
+{{- end }}
+{{- $secrets := include "asya-gateway.awsSecrets" . | fromJsonArray }}
+{{- if gt (len $secrets) 1 }}
+- Secrets {{ join ", " $secrets }} are named for AWS keys, but one pair serves sqs, claims and results; name one Secret, or use pod identity
 {{- end }}
 {{- if and (.Values.ingress).enabled (not (.Values.ingress).hosts) }}
 - ingress.hosts names none; set ingress.hosts.NAME to {path: /}, or ingress.enabled to false
