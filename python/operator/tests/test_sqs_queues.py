@@ -33,7 +33,7 @@ def where(request: pytest.FixtureRequest, namespace: str) -> Iterator[str]:
 def watched(namespace: str) -> Iterator[Recorder]:
     with recorder() as made:
         yield made
-        made.refuse = lambda action: None
+        made.refuse = lambda action, resource: None
         remove(made.endpoint, namespace)
 
 
@@ -179,7 +179,7 @@ def test_server_that_is_away_is_left_alone_for_a_moment(namespace):
 
 
 def test_minute_of_one_deleted_queue_does_not_keep_others_waiting(watched, namespace):
-    def refuse(action: str) -> None:
+    def refuse(action: str, resource: str) -> None:
         if action == "sqs:CreateQueue":
             raise Refusal("QueueDeletedRecently")
 

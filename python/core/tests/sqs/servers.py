@@ -54,16 +54,20 @@ class Refusal(Exception):
 
 
 class Recorder:
-    """Stands before a server of SQS and S3, writes down which actions are called, and may refuse some.
+    """Stands before a server of SQS and S3, writes down which actions are called on what, and may refuse some.
 
     Attributes:
         calls: as policies name them, such as ``sqs:SendMessage``, in order; a batch counts as its single action.
-        refuse: called with each action; raises `Refusal` to answer it in place of the server.
+        resources: of each call, such as ``arn:aws:sqs:REGION:ACCOUNT:asya-demo-ocr`` or ``arn:aws:s3:::bucket/key``.
+        agents: of each call, the header User-Agent.
+        refuse: called with each action and its resource; raises `Refusal` to answer it in place of the server.
     """
 
-    def __init__(self, behind: str) -> None:
+    def __init__(self, behind: str, *, host: str = "127.0.0.1", port: int = 0) -> None:
         self.calls: list[str] = []
-        self.refuse: Callable[[str], None] = lambda action: None
+        self.resources: list[str] = []
+        self.agents: list[str] = []
+        self.refuse: Callable[[str, str], None] = lambda action, resource: None
         target = urlsplit(behind)
         recorder = self
 
@@ -72,10 +76,13 @@ class Recorder:
 
             def handle_any(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                action = action_of(self.command, self.path, self.headers.get("X-Amz-Target"))
+                target_header = self.headers.get("X-Amz-Target")
+                action, resource = action_of(self.command, self.path, target_header), resource_of(self.path, target_header, body)
                 recorder.calls.append(action)
+                recorder.resources.append(resource)
+                recorder.agents.append(self.headers.get("User-Agent", ""))
                 try:
-                    recorder.refuse(action)
+                    recorder.refuse(action, resource)
                 except Refusal as refusal:
                     text = json.dumps({"__type": f"com.amazonaws.sqs#{refusal.code}", "message": refusal.message}).encode()
                     self.answer(refusal.status, {"Content-Type": "application/x-amz-json-1.0"}, text)
@@ -103,9 +110,9 @@ class Recorder:
 
             def log_message(self, *_: object) -> None: ...
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer((host, port), Handler)
         self._server.daemon_threads = True
-        self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
+        self.endpoint = f"http://{host}:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
 
@@ -143,3 +150,12 @@ def action_of(method: str, path: str, target: str | None) -> str:
             return "s3:ListBucket"
         case _:
             return f"s3:{method} {parts.path}"
+
+
+def resource_of(path: str, target: str | None, body: bytes) -> str:
+    """What a call is about, as policies name it."""
+    if target is None:
+        return "arn:aws:s3:::" + urlsplit(path).path.strip("/")
+    told = json.loads(body)
+    queue = told.get("QueueName") or str(told.get("QueueUrl", "")).rpartition("/")[2]
+    return f"arn:aws:sqs:REGION:ACCOUNT:{queue}"

@@ -175,7 +175,7 @@ def test_forgotten_address_is_looked_up_again_after_the_queue_was_made_anew(bed)
     ],
 )
 def test_refusal_is_translated_with_the_servers_words(at, refusal, kind, code):
-    def refuse(action: str) -> None:
+    def refuse(action: str, resource: str) -> None:
         if action == at:
             raise refusal
 
