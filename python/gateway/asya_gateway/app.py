@@ -32,7 +32,7 @@ from asya_gateway.http.mcp import Mcp
 from asya_gateway.http.metadata import Metadata
 from asya_gateway.http.page import Page
 from asya_gateway.http.rest import Rest, not_found
-from asya_gateway.http.tokens import TokenChecker
+from asya_gateway.http.tokens import TokenChecker, issuer_of
 from asya_gateway.metrics import GatewayMetrics
 from asya_gateway.publisher import Publisher
 from asya_gateway.reload import Tools
@@ -359,14 +359,22 @@ def make_internal_auth(settings: GatewaySettings) -> Authenticator:
             return key
         case _:
             token, authority = _SERVICE_ACCOUNT / "token", _SERVICE_ACCOUNT / "ca.crt"
+            issuer = settings.internal_issuer or (issuer_of(token.read_text(encoding="utf-8")) if token.exists() else None)
+            if issuer is None:
+                raise RemoteFault(
+                    "bad_setting",
+                    f"ASYA_GATEWAY_INTERNAL_ISSUER is not set and {token} names no issuer",
+                    "mount the service account's token, set the issuer, or use ASYA_GATEWAY_INTERNAL_AUTH=key",
+                )
             return MeshToken(
                 TokenChecker(
-                    issuer=settings.internal_issuer,
+                    issuer=issuer,
                     audience=settings.internal_audience,
                     jwks_url=settings.internal_jwks_url,
                     token_file=token if token.exists() else None,
                     ca_file=authority if authority.exists() else None,
-                )
+                ),
+                settings.namespace,
             )
 
 

@@ -156,11 +156,10 @@ class GatewaySettings:
         "One or two valid keys, a line each; read again when it has changed.",
         default="/etc/asya-gateway/internal/key",
     )
-    internal_issuer: str = setting(
+    internal_issuer: str | None = setting(
         "ASYA_GATEWAY_INTERNAL_ISSUER",
         text(),
-        "The `iss` of the cluster's ServiceAccount tokens.",
-        default="https://kubernetes.default.svc.cluster.local",
+        "The `iss` of the cluster's ServiceAccount tokens; absent: that of the pod's own token.",
     )
     internal_audience: str = setting("ASYA_GATEWAY_INTERNAL_AUDIENCE", text(), "The `aud` of the sidecars' tokens.", default="asya-gateway")
     internal_jwks_url: str = setting(

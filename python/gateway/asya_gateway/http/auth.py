@@ -209,14 +209,16 @@ class FileKey:
 
 
 class MeshToken:
-    """The internal credential as projected ServiceAccount tokens.
+    """The internal credential as projected ServiceAccount tokens of our own namespace: any pod of the cluster may ask for one.
 
     Args:
         checker: of the cluster's issuer and our audience.
+        namespace: ours.
     """
 
-    def __init__(self, checker: TokenChecker) -> None:
+    def __init__(self, checker: TokenChecker, namespace: str) -> None:
         self._checker = checker
+        self._namespace = namespace
 
     async def principal(self, token: str | None) -> Principal:
         """See `Authenticator.principal`."""
@@ -226,6 +228,9 @@ class MeshToken:
             claims = await self._checker.claims(token)
         except TokenRefused as error:
             raise _unauthenticated(str(error), "mount a token with this audience") from None
+        about = claims.get("kubernetes.io")
+        if not isinstance(about, dict) or about.get("namespace") != self._namespace:
+            raise _unauthenticated(f"The token is not of namespace {self._namespace}", "report to the gateway of the actor's own namespace")
         return Principal(name=str(claims.get("sub", "mesh")), roles=frozenset())
 
 
