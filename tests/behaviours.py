@@ -183,6 +183,16 @@ BEHAVIOURS: dict[str, Behaviour] = {
         source=_GATEWAY,
         components=("gateway",),
     ),
+    "gateway:mcp:bad-input": Behaviour(
+        sentence="What is no good MCP message has the code that JSON-RPC or MCP gives it, and makes no envelope.",
+        source=_GATEWAY,
+        components=("gateway",),
+    ),
+    "gateway:limits": Behaviour(
+        sentence="Too large, too deep, too slow and too many requests are refused with their codes, and their memory stays within 20 MB.",
+        source=_GATEWAY,
+        components=("gateway",),
+    ),
     "gateway:call:durable": Behaviour(
         sentence="A call that was answered is published, whatever ends in between: once, or again with the same id and the same bytes.",
         source=_GATEWAY,

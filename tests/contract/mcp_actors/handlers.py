@@ -58,7 +58,7 @@ def greet(payload: dict[str, Any]) -> Any:
 
 async def slow(payload: dict[str, Any]) -> Any:
     """Takes its time, so that progress is seen; as many ``seconds`` as are asked for where the suite asks."""
-    await asyncio.sleep(min(10.0, float(payload.get("seconds", 1))) if payload.get("wait") else 0.15)
+    await asyncio.sleep(min(4.0, float(payload.get("seconds", 1))) if payload.get("wait") else 0.15)
     return payload
 
 

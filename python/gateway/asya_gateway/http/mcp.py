@@ -28,6 +28,7 @@ from asya_gateway.http.errors import HttpRefusal
 from asya_gateway.http.front import Hosts, principal_of
 from asya_gateway.http.limits import StreamSlots
 from asya_gateway.http.mcp_tasks import Tasks, declares_tasks
+from asya_gateway.http.mcp_wire import OneMessage
 from asya_gateway.http.rest import tracing_of
 from asya_gateway.progress import DONE, hair, sentence
 from asya_gateway.service import ArgumentsRefused, Service
@@ -91,7 +92,7 @@ class Mcp:
 
     def routes(self) -> list[BaseRoute]:
         """``POST /mcp``. There is no session to stream from or to delete, so GET and DELETE are 405, as the specification allows."""
-        return [Route("/mcp", StreamableHTTPASGIApp(self._manager), methods=["POST"])]
+        return [Route("/mcp", OneMessage(StreamableHTTPASGIApp(self._manager)), methods=["POST"])]
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

@@ -16,6 +16,11 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
+from mcp.shared.exceptions import MCPError
+
+from asya_gateway.http.rest import Rest
 
 Gateway = Any
 TOKENS = {name: f"asya_canary-{name}-{'x' * 20}" for name in ("anna", "bert", "reader", "operator", "limited")}
@@ -36,7 +41,9 @@ def key_file(folder: Path) -> Path:
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory, gateway_of: Callable[..., Gateway]) -> Iterator[Gateway]:
     folder = tmp_path_factory.mktemp("guarded")
-    made = gateway_of(folder / "state", ASYA_GATEWAY_AUTH="apiKey", ASYA_GATEWAY_KEYS_FILE=str(key_file(folder))).start()
+    made = gateway_of(
+        folder / "state", ASYA_GATEWAY_AUTH="apiKey", ASYA_GATEWAY_KEYS_FILE=str(key_file(folder)), ASYA_LOG_LEVEL="debug"
+    ).start()
     yield made
     made.stop()
 
@@ -62,32 +69,82 @@ def test_wrong_credential_is_401_with_a_challenge(guarded: Gateway, header: str 
     assert guarded.client.post("/mcp", json={}, headers=headers).status_code == 401
 
 
+# Who may do what to an envelope of anna's: 200 done; 404 as if it were not there; 403 seen, but not for this role; 501 nothing stored here.
+# Cancelling comes last: the first who may ends it, and it stays so.
+CELLS: dict[tuple[str, str], dict[str, int]] = {
+    ("GET", "/envelopes/{id}"): {"anna": 200, "bert": 404, "reader": 200, "operator": 200, "limited": 404},
+    ("GET", "/envelopes/{id}/events"): {"anna": 200, "bert": 404, "reader": 200, "operator": 200, "limited": 404},
+    ("GET", "/envelopes/{id}/arguments"): {"anna": 200, "bert": 404, "reader": 200, "operator": 200, "limited": 404},
+    ("GET", "/envelopes/{id}/record"): {"anna": 403, "bert": 404, "reader": 403, "operator": 501, "limited": 404},
+    ("POST", "/envelopes/{id}/replay"): {"anna": 403, "bert": 404, "reader": 403, "operator": 409, "limited": 404},
+    ("POST", "/envelopes/{id}/cancel"): {"anna": 200, "bert": 404, "reader": 404, "operator": 200, "limited": 404},
+    ("GET", "/envelopes/{id}/stream"): {"anna": 200, "bert": 404, "reader": 200, "operator": 200, "limited": 404},  # ends: it was cancelled
+}
+
+
 @pytest.mark.behaviour("gateway:access")
-def test_each_principal_reaches_exactly_its_cells(guarded: Gateway) -> None:
+@pytest.mark.parametrize(("method", "path"), CELLS)
+def test_each_principal_reaches_exactly_its_cells(guarded: Gateway, method: str, path: str) -> None:
     owned = made_by(guarded, "anna")
-    absent = "01JD2ABSENT"
-    seen = {}
-    for who in TOKENS:
-        seen[who] = tuple(
-            ask(guarded, who, method, path).status_code
-            for method, path in (
-                ("GET", f"/envelopes/{owned}"),
-                ("GET", f"/envelopes/{owned}/events"),
-                ("POST", f"/envelopes/{owned}/cancel"),
-                ("GET", f"/envelopes/{owned}/record"),
-                ("POST", f"/envelopes/{owned}/replay"),
-            )
-        )
-    # anna first, so the envelope is hers and is cancelled by her; the others are measured against the same row.
-    assert seen == {
-        "anna": (200, 200, 200, 403, 403),
-        "bert": (404, 404, 404, 404, 404),
-        "reader": (200, 200, 404, 403, 403),
-        "operator": (200, 200, 200, 501, 501),
-        "limited": (404, 404, 404, 404, 404),
-    }
-    foreign, missing = (ask(guarded, "bert", "GET", f"/envelopes/{each}") for each in (owned, absent))
+    if path.endswith("/stream"):
+        assert ask(guarded, "anna", "POST", f"/envelopes/{owned}/cancel").status_code == 200
+    seen = {who: ask(guarded, who, method, path.format(id=owned)).status_code for who in TOKENS}
+    assert seen == CELLS[method, path]
+    foreign, missing = (ask(guarded, "bert", method, path.format(id=each)) for each in (owned, "01JD2ABSENT"))
     assert foreign.content == missing.content
+    assert ask(guarded, None, method, path.format(id=owned)).status_code == 401
+
+
+def test_every_path_to_an_envelope_has_its_cells() -> None:
+    routes = Rest.routes(Rest.__new__(Rest))
+    paths = {(method, route.path) for route in routes if "{id}" in route.path for method in route.methods - {"HEAD"}}
+    assert paths == set(CELLS)
+
+
+@pytest.mark.behaviour("gateway:access")
+@pytest.mark.parametrize("method", ["tasks/get", "tasks/update", "tasks/cancel"])
+def test_task_of_somebody_else_is_as_absent_as_none(guarded: Gateway, method: str) -> None:
+    owned = made_by(guarded, "anna")
+
+    def told(who: str, task: str) -> Any:
+        meta = {
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientCapabilities": {"extensions": {"io.modelcontextprotocol/tasks": {}}},
+        }
+        body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {"taskId": task, "_meta": meta}}
+        headers = {
+            "MCP-Protocol-Version": "2026-07-28",
+            "Accept": "application/json, text/event-stream",
+            "Mcp-Method": method,
+            "Mcp-Name": task,
+        }
+        return ask(guarded, who, "POST", "/mcp", json=body, headers=headers).json()
+
+    foreign, missing = told("bert", owned), told("bert", "01JD2ABSENT")
+    assert foreign == missing
+    assert foreign["error"]["code"] == -32602
+    assert "result" in told("anna", owned)
+    assert ask(guarded, "anna", "GET", f"/envelopes/{owned}").json()["status"] == ("cancelled" if method == "tasks/cancel" else "pending")
+
+
+@pytest.mark.behaviour("gateway:access")
+def test_idempotency_key_of_one_caller_tells_another_nothing(guarded: Gateway) -> None:
+    key = {"Idempotency-Key": "shared-1"}
+    mine, theirs = (
+        ask(guarded, who, "POST", "/tools/text-processor", json={"text": "x"}, headers=key).json()["id"] for who in ("anna", "bert")
+    )
+    assert mine != theirs
+    assert ask(guarded, "anna", "POST", "/tools/text-processor", json={"text": "x"}, headers=key).json()["id"] == mine
+
+
+@pytest.mark.behaviour("gateway:access")
+def test_children_and_counts_of_somebody_else_are_not_shown(guarded: Gateway) -> None:
+    owned = made_by(guarded, "anna")
+    guarded.final(f"{owned}.0.0", parent_id=owned, fanout=[2], result="x", actor="hers-alone")
+    for who, seen in {"anna": 1, "bert": 0, "reader": 1}.items():
+        assert len(ask(guarded, who, "GET", "/envelopes", params={"parent": owned}).json()["envelopes"]) == seen
+        actors = {each["name"] for each in ask(guarded, who, "GET", "/actors").json()["actors"]}
+        assert ("hers-alone" in actors) == bool(seen)
 
 
 def test_list_and_stream_show_ones_own_only(guarded: Gateway) -> None:
@@ -111,9 +168,6 @@ def test_tools_are_seen_and_called_by_those_who_may(guarded: Gateway) -> None:
 
 
 def test_mcp_sees_with_the_same_eyes(guarded: Gateway) -> None:
-    from mcp import Client
-    from mcp.client.streamable_http import streamable_http_client
-
     owned = made_by(guarded, "bert")
 
     async def work() -> Any:
@@ -125,12 +179,23 @@ def test_mcp_sees_with_the_same_eyes(guarded: Gateway) -> None:
             Client(streamable_http_client(f"{guarded.public}/mcp", http_client=http)) as client,
         ):
             tools = {tool.name for tool in (await client.list_tools()).tools}
-            return tools, await client.call_tool("asya_result", {"id": owned})
+            answers = {
+                (name, each): await client.call_tool(name, {"id": each})
+                for name in ("asya_result", "asya_cancel")
+                for each in (owned, "01JD2ABSENT")
+            }
+            with pytest.raises(MCPError) as refused:
+                await client.session.call_tool("operators-only", {})
+            return tools, answers, refused.value.code
 
-    tools, result = asyncio.run(work())
+    tools, answers, code = asyncio.run(work())
     assert "operators-only" not in tools
-    assert result.is_error
-    assert "no such envelope" in result.content[0].text
+    assert code == -32602
+    for answer in answers.values():
+        assert answer.is_error
+        assert "no such envelope" in answer.content[0].text
+        assert answer.content == answers["asya_result", owned].content
+    assert ask(guarded, "bert", "GET", f"/envelopes/{owned}").json()["status"] == "pending"
 
 
 def test_rotated_key_is_taken_and_the_old_one_refused_without_a_restart(guarded: Gateway) -> None:
@@ -194,10 +259,23 @@ def test_log_holds_no_token_and_no_payload_and_tells_who_did_what(guarded: Gatew
     envelope_id = made_by(guarded, "anna")
     ask(guarded, "anna", "POST", f"/envelopes/{envelope_id}/cancel")
     guarded.final(envelope_id, result={"result": "result-canary"})
+    failed = made_by(guarded, "anna")
+    error = {"code": "handler_error", "type": "E", "message": "m", "traceback": "traceback-canary"}
+    guarded.mesh.post("/internal/v1/final", json={"id": failed, "status": "failed", "error": error})
+    for headers in ({"Authorization": "Bearer wrong-canary"}, {"Authorization": "Basic wrong-canary"}, {"Cookie": "asya=wrong-canary"}):
+        guarded.client.get("/tools?token=query-canary", headers=headers)
+    guarded.client.post("/login", json={"key": "wrong-canary"})
+    for body in (b'{"text": "payload-canary"', b'{"text": {"payload-canary": 1}}', b'["payload-canary"]'):
+        kind = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
+        ask(guarded, "anna", "POST", "/tools/text-processor", content=body, headers=kind)
+        ask(guarded, "anna", "POST", "/mcp", content=body, headers=kind)
+    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "slow", "arguments": {"x": "payload-canary"}}}
+    ask(guarded, "anna", "POST", "/mcp", json=call, headers={"Accept": "application/json, text/event-stream"})
+    httpx.post(f"{guarded.internal}/internal/v1/final", json={}, headers={"Authorization": "Bearer wrong-canary"})
     guarded.until(lambda line: line.get("action") == "cancel" and line["envelope_id"] == envelope_id)
     text = json.dumps(guarded.lines)
-    for secret in (*TOKENS.values(), "mesh-token", "payload-canary", "result-canary"):
-        assert secret not in text
+    for secret in (*TOKENS.values(), "mesh-token", "payload-canary", "result-canary", "traceback-canary", "wrong-canary", "query-canary"):
+        assert secret not in text, secret
     created = next(line for line in guarded.lines if line.get("action") == "create" and line["envelope_id"] == envelope_id)
     assert (created["principal"], created["tool"], created["outcome"]) == ("anna", "text-processor", "accepted")
 

@@ -1,5 +1,6 @@
 """Bad bodies and too much of everything: the code that is promised, and memory that stays."""
 
+import asyncio
 import gzip
 import socket
 import threading
@@ -10,6 +11,9 @@ from typing import Any
 
 import httpx
 import pytest
+
+from asya_gateway.http.errors import HttpRefusal, status_of
+from asya_gateway.http.limits import read_body
 
 Gateway = Any
 MIB = 1024 * 1024
@@ -86,38 +90,72 @@ def test_unknown_or_bad_parameter_is_400(limited: Gateway, query: str) -> None:
     assert (answer.status_code, answer.json()["code"]) == (400, "bad_request")
 
 
-def resident_bytes(gateway: Gateway) -> int:
-    pages = Path(f"/proc/{gateway.process.pid}/statm").read_text().split()[1]
-    return int(pages) * 4096
+def peak_bytes(gateway: Gateway) -> int:
+    """The most memory that the process had since `forget_peak`."""
+    status = Path(f"/proc/{gateway.process.pid}/status").read_text()
+    return 1024 * int(next(line for line in status.splitlines() if line.startswith("VmHWM:")).split()[1])
 
 
-def test_hundred_megabytes_are_413_and_leave_no_trace_in_memory(limited: Gateway) -> None:
-    before = resident_bytes(limited)
-
-    def endless() -> Iterator[bytes]:
-        for _ in range(100):
-            yield b'"' + b"x" * MIB
-
-    try:
-        assert post(limited, endless()).status_code == 413
-    except (httpx.WriteError, httpx.ReadError):
-        pass  # the answer came and the connection was closed while we still wrote
-    with socket.create_connection(("127.0.0.1", int(limited.public.rsplit(":", 1)[1])), timeout=60) as connection:
-        head = ["POST /tools/text-processor HTTP/1.1", "Host: localhost", "Content-Type: application/json", f"Content-Length: {100 * MIB}"]
-        connection.sendall("\r\n".join([*head, "", ""]).encode())
-        assert b" 413 " in connection.recv(1000).splitlines()[0]
-    assert resident_bytes(limited) - before < 20 * MIB
+def forget_peak(gateway: Gateway) -> None:
+    Path(f"/proc/{gateway.process.pid}/clear_refs").write_text("5")
 
 
-def test_hundred_thousand_headers_are_refused_and_the_next_is_served(limited: Gateway) -> None:
-    with socket.create_connection(("127.0.0.1", int(limited.public.rsplit(":", 1)[1])), timeout=60) as connection:
+def connected(gateway: Gateway) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", int(gateway.public.rsplit(":", 1)[1])), timeout=60)
+
+
+def raw_status(gateway: Gateway, *pieces: bytes) -> int:
+    """Status of the answer to these bytes; what is not read any more is not sent."""
+    with connected(gateway) as connection:
         try:
-            connection.sendall(b"GET /tools HTTP/1.1\r\nHost: localhost\r\n" + b"X-A: b\r\n" * 100_000 + b"\r\n")
-            first = connection.recv(1000)
+            for piece in pieces:
+                connection.sendall(piece)
         except OSError:
-            first = b"HTTP/1.1 400 "
-        assert first.split()[1] in (b"400", b"431")
+            pass  # refused and closed while we still wrote
+        try:
+            return int(connection.recv(1000).split()[1])
+        except (OSError, IndexError):
+            return 0  # our own unsent bytes made the kernel drop the answer
+
+
+HEAD = b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nAccept: application/json, text/event-stream\r\n"
+PIECE = b"x" * MIB
+HUGE: dict[str, tuple[tuple[bytes, ...], tuple[int, ...]]] = {
+    "declared 100 MB": ((b"Content-Length: 104857600\r\n\r\n",), (413,)),
+    "100 MB": ((b"Content-Length: 104857600\r\n\r\n", *[PIECE] * 100), (413, 0)),
+    "endless chunks": ((b"Transfer-Encoding: chunked\r\n\r\n", *[b"100000\r\n" + PIECE + b"\r\n"] * 100), (413, 0)),
+    "gzip bomb": ((b"Content-Encoding: gzip\r\nContent-Length: 100000\r\n\r\n", gzip.compress(b"[" * 100 * MIB)[:100_000]), (415, 0)),
+    "one header of 1 MB": ((b"X-Long: ", PIECE, b"\r\n\r\n"), (400, 431, 0)),
+    "100,000 headers": ((b"X-A: b\r\n" * 100_000, b"\r\n"), (400, 431, 0)),
+    "deep JSON": ((b"Content-Length: 1000000\r\n\r\n", b"[" * 1_000_000), (400,)),
+}
+
+
+@pytest.mark.behaviour("gateway:limits")
+def test_what_is_far_too_much_is_refused_and_its_memory_stays_within_20_mb(limited: Gateway) -> None:
+    forget_peak(limited)
+    before = peak_bytes(limited)
+    for path in (b"/tools/text-processor", b"/mcp"):
+        for name, (pieces, expected) in HUGE.items():
+            status = raw_status(limited, HEAD % path, *pieces)
+            assert status in expected, (name, path, status)
+    slow = [connected(limited) for _ in range(200)]
+    for number, connection in enumerate(slow):  # neither heads nor bodies ever end
+        connection.sendall(HEAD % b"/mcp" + (b"X: " if number % 2 else b"Content-Length: 4000000\r\n\r\n[" + b" " * 10_000))
     assert limited.client.get("/tools").status_code == 200
+    assert peak_bytes(limited) - before < 20 * MIB
+    for connection in slow:
+        connection.close()
+    assert limited.client.get("/envelopes").json() == {"envelopes": []}
+
+
+def test_body_that_does_not_come_in_time_is_408() -> None:
+    async def never() -> Any:
+        await asyncio.Event().wait()
+
+    with pytest.raises(HttpRefusal) as refused:
+        asyncio.run(read_body(never, declared=None, limit_bytes=10, seconds=0.01))
+    assert (refused.value.code, status_of(refused.value)) == ("body_timeout", 408)
 
 
 def test_third_stream_of_a_caller_is_429_and_others_go_on(limited: Gateway) -> None:

@@ -200,7 +200,6 @@ def test_unknown_task_and_wrong_header_have_their_codes(gateway: Gateway) -> Non
         (b'{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"a":1,"a":2}}', 400),
         (b'{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"a":NaN}}', 400),
         (b"[" * 100_000, 400),
-        (b'[{"jsonrpc":"2.0","id":1,"method":"tools/list"}]', 400),
         (b'{"jsonrpc":"2.0","id":1,"method":"nothing/such"}', 200),
     ],
 )
@@ -208,3 +207,67 @@ def test_bad_message_is_refused_before_the_package_sees_it(gateway: Gateway, bod
     headers = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json", "MCP-Protocol-Version": "2025-06-18"}
     answer = gateway.client.post("/mcp", content=body, headers=headers)
     assert answer.status_code == status, answer.text
+
+
+HANDSHAKE = {"MCP-Protocol-Version": "2025-11-25", "Mcp-Method": "", "Mcp-Name": ""}
+AT = "io.modelcontextprotocol/protocolVersion"
+NO_MESSAGES: dict[str, tuple[dict[str, Any] | bytes, dict[str, str], int, int | str]] = {
+    # what of a good call is changed, headers that are, HTTP status, JSON-RPC code or problem code
+    "unknown version": ({"meta": {AT: "1999-01-01"}}, {"MCP-Protocol-Version": "1999-01-01"}, 400, -32022),
+    "version in the header is another": ({}, {"MCP-Protocol-Version": "1999-01-01"}, 400, -32020),
+    "version in the header is an older one": ({}, {"MCP-Protocol-Version": "2025-11-25"}, 400, -32020),
+    "method in the header is another": ({}, {"Mcp-Method": "tools/list"}, 400, -32020),
+    "method is not in the header": ({}, {"Mcp-Method": ""}, 400, -32020),
+    "tool in the header is another": ({}, {"Mcp-Name": "two-hops"}, 400, -32020),
+    "batch": (b"[%s]", {}, 400, -32600),
+    "batch, handshake": (b"[%s]", HANDSHAKE, 400, -32600),
+    "string": (b'"%s"', {}, 400, "bad_json"),
+    "number": (b"5", {}, 400, -32600),
+    "null": (b"null", HANDSHAKE, 400, -32600),
+    "unknown method": ({"method": "no/such"}, {"Mcp-Method": "no/such"}, 404, -32601),
+    "null id": ({"id": None}, {}, 400, -32600),
+    "null id, handshake": ({"id": None}, HANDSHAKE, 400, -32600),
+    "object as id": ({"id": {}}, HANDSHAKE, 400, -32600),
+    "true as id": ({"id": True}, {}, 400, -32600),
+    "other jsonrpc": ({"jsonrpc": "1.0"}, {}, 400, -32600),
+    "list as arguments": ({"arguments": [1]}, {}, 400, -32602),
+    "unknown tool": ({"name": "nope"}, {"Mcp-Name": "nope"}, 400, -32602),
+    "__proto__ beside": ({"__proto__": {"method": "x"}, "name": "nope"}, {"Mcp-Name": "nope"}, 400, -32602),
+    "ten megabytes": ({"arguments": {"text": "x" * 10_000_000}}, {}, 413, "payload_too_large"),
+    "ten megabytes, handshake": ({"arguments": {"text": "x" * 10_000_000}}, HANDSHAKE, 413, "payload_too_large"),
+}
+
+
+@pytest.mark.behaviour("gateway:mcp:bad-input")
+@pytest.mark.parametrize("name", NO_MESSAGES)
+def test_what_is_no_good_message_has_its_code_and_makes_no_envelope(gateway: Gateway, name: str) -> None:
+    change, headers, status, code = NO_MESSAGES[name]
+    given = dict(change) if isinstance(change, dict) else {}
+    meta = {**META, "io.modelcontextprotocol/clientCapabilities": {}} | given.pop("meta", {})
+    if headers is HANDSHAKE:
+        meta = {}
+    call = {"name": "text-processor", "arguments": {"text": "x"}} | {key: given.pop(key) for key in ("name", "arguments") if key in given}
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {**call, "_meta": meta}} | given).encode()
+    if isinstance(change, bytes):
+        body = change % body if b"%s" in change else change
+    sent = {**NEWEST, "Content-Type": "application/json", "Mcp-Method": "tools/call", "Mcp-Name": "text-processor", **headers}
+    newest = {"tool": "text-processor", "limit": 1}
+    before = gateway.client.get("/envelopes", params=newest).json()
+
+    answer = gateway.client.post("/mcp", content=body, headers={key: value for key, value in sent.items() if value})
+
+    told = answer.json()
+    assert (answer.status_code, told["error"]["code"] if "error" in told else told["code"]) == (status, code), answer.text
+    assert gateway.client.get("/envelopes", params=newest).json() == before
+
+
+def test_proto_is_a_key_like_any_other(gateway: Gateway) -> None:
+    hostile = {"text": "x", "__proto__": {"admin": True}, "constructor": {"prototype": {"admin": True}}}
+    meta = {**META, "io.modelcontextprotocol/clientCapabilities": {}}
+    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "text-processor", "arguments": hostile, "_meta": meta}}
+    answer = gateway.client.post("/mcp", json=body, headers={**NEWEST, "Mcp-Method": "tools/call", "Mcp-Name": "text-processor"})
+    result = answer.json()["result"]
+    assert result["isError"]
+    assert "/__proto__ is not known" in result["content"][0]["text"]
+    envelope_id = gateway.envelope("two-hops", hostile)
+    assert gateway.message(envelope_id)["payload"] == {"greeting": "hello", **hostile}
