@@ -10,7 +10,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 workers=${E2E_WORKERS:-3}
 minutes=${E2E_MINUTES:-40}
-images=(runtime sidecar operator crew my-processor my-processor-v2 text-analysis-flow-routers) # those that a story runs
+images=(runtime sidecar operator crew gateway my-processor my-processor-v2 text-analysis-flow-routers) # those that a story runs
 began=$SECONDS
 times=()
 child=

@@ -32,6 +32,7 @@ OPERATOR_VALUES: dict[str, Any] = {
     "transports": {"rabbitmq": {"host": "rabbitmq.infra.svc", "managementUrl": "http://rabbitmq.infra.svc:15672"}},
     # Half a minute by default, which stories about queues would wait for.
     "reconcile": {"queueInterval": "5s"},
+    "gateway": {"internalUrl": "http://asya-gateway-internal.{namespace}.svc:8081"},
 }
 
 

@@ -59,9 +59,9 @@ class Stage:
     _published: list[str] = field(default_factory=list)
 
     def install_crew(self, **values: Any) -> None:
-        """The two end actors, writing to the claim; waits until both have their queues."""
+        """The two end actors, writing to the claim and reporting to no gateway; waits until both have their queues."""
         quick = {"resources": QUICK["resources"], "scaling": {"minReplicas": 1}}
-        storage = {"storage": {"directory": {"claimName": CLAIM}}, "happyEnd": quick, "errorEnd": quick}
+        storage = {"storage": {"directory": {"claimName": CLAIM}}, "happyEnd": quick, "errorEnd": quick, "gateway": {"enabled": False}}
         self.helm.install(self.namespace, "asya-crew", "asya-crew", values={**storage, **values})
         for end in ("happy-end", "error-end"):
             self.await_condition(end, "QueueReady", "True")
