@@ -91,6 +91,8 @@ watchdog=$!
 phase "images" build_images
 phase "cluster up" cluster up
 phase "images into the cluster" load
+phase "a server of SQS" ci/services.sh start moto
+eval "$(ci/services.sh env moto)"
 export CI=${CI:-true}
 failed=0
 phase "stories, side by side" stories -n "$workers" -m "not alone" "$@" || failed=$?

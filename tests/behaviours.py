@@ -228,6 +228,21 @@ BEHAVIOURS: dict[str, Behaviour] = {
         source="docs/tutorials/first-actor.md",
         components=("operator", "charts"),
     ),
+    "operator:sqs": Behaviour(
+        sentence="On SQS the quick start's manifest works as it is printed, and an actor follows its queue from no pod to several and back.",
+        source="docs/how-to/run-on-aws.md",
+        components=("operator", "charts"),
+    ),
+    "operator:sqs-queues": Behaviour(
+        sentence="A queue on SQS is corrected in place, is its owner's by tag, and is deleted only once it has seemed empty for a minute.",
+        source="docs/how-to/run-on-aws.md",
+        components=("operator",),
+    ),
+    "aws:least-rights": Behaviour(
+        sentence="Each part works with the policy that is documented for it, and uses all that the policy grants.",
+        source="docs/how-to/run-on-aws.md",
+        components=("operator", "sidecar", "gateway", "crew"),
+    ),
     "operator:scale-in": Behaviour(
         sentence="A pod that works is not taken for want of messages, and one that the autoscaler takes finishes its call first.",
         source=_ACTOR,

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from python.core.tests.sqs.servers import KEYS, REGION, Recorder, Refusal, endpoint, new_namespace, recorder, settings
 
 from asya_core.objects import S3Access, open_store, parse_location
 from asya_core.testing.peer import Peer, eventually
@@ -28,6 +27,7 @@ from asya_crew.storing import store
 from asya_gateway.app import make_claims, make_records, make_transport
 from asya_gateway.settings import read_gateway_settings
 from asya_operator.sqs_queues import SqsQueues
+from tests.sqs_servers import KEYS, REGION, Recorder, Refusal, endpoint, new_namespace, recorder, settings
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "run-on-aws.md"
 NOT_CALLED = {"s3:ListBucket": "no call: with it S3 answers 404 for a missing object, without it 403"}
@@ -132,6 +132,7 @@ def run(body: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(whole())
 
 
+@pytest.mark.behaviour("aws:least-rights")
 def test_operator_needs_its_policy_and_no_more(bed: Bed) -> None:
     namespace, ocr = bed.namespace, bed.queue("ocr")
     api = connect(settings(endpoint("moto")))
@@ -175,6 +176,7 @@ async def _work(bed: Bed, actor: str, targets: dict[str, PublishOutcome]) -> Non
     await peer.close()
 
 
+@pytest.mark.behaviour("aws:least-rights")
 def test_actor_needs_its_policy_and_no_more(bed: Bed) -> None:
     allowed = bed.enforce("An actor")
 
@@ -190,6 +192,7 @@ def test_actor_needs_its_policy_and_no_more(bed: Bed) -> None:
     bed.check(allowed)
 
 
+@pytest.mark.behaviour("aws:least-rights")
 def test_end_actors_need_their_policy_and_no_more(bed: Bed) -> None:
     bed.s3.put_object(Bucket=bed.claims, Key="e1/0-0123456789abcdef", Body=b"{}")
     allowed = bed.enforce("The end actors")
@@ -209,6 +212,7 @@ def test_end_actors_need_their_policy_and_no_more(bed: Bed) -> None:
     bed.check(allowed)
 
 
+@pytest.mark.behaviour("aws:least-rights")
 def test_gateway_needs_its_policy_and_no_more(bed: Bed, tmp_path: Path) -> None:
     for key in ("results/e1.json", "errors/e2.json"):
         bed.s3.put_object(Bucket=bed.results, Key=key, Body=b"{}")

@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from python.core.tests.sqs.servers import KEYS, REGION, endpoint
 from python.operator.tests.fake_api import Answer, Call, FakeApi
 from python.operator.tests.test_process import process_settings
 from python.operator.tests.twins import settings
 
 from asya_operator.check import run_checks
+from tests.sqs_servers import KEYS, REGION, endpoint
 
 AWAY = {"rabbitmq": {"host": "127.0.0.1", "port": 1}}
 

@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
-from python.core.tests.sqs.servers import SERVERS, Recorder, Refusal, endpoint, new_namespace, recorder, settings
 
 from asya_core.transports.sqs import SqsAdmin
 from asya_core.transports.sqs.attributes import OWNER_TAG, found_redrive, namespace_queues
@@ -13,6 +12,7 @@ from asya_core.transports.sqs.client import connect
 from asya_core.wire.errors import Refused, Unavailable
 from asya_operator.conditions import Depth
 from asya_operator.sqs_queues import SqsQueues
+from tests.sqs_servers import SERVERS, Recorder, Refusal, endpoint, new_namespace, recorder, settings
 
 ACTORS = ("ocr", "one", "two")
 
@@ -64,6 +64,7 @@ def call(where: str, action: str, **arguments: Any) -> Any:
         api.close()
 
 
+@pytest.mark.behaviour("operator:sqs-queues")
 def test_ensure_makes_the_queue_and_first_what_the_namespace_shares(where, namespace):
     seen: list[tuple[str, str]] = []
 
@@ -106,6 +107,7 @@ def test_depths_leave_out_what_is_missing(where, namespace):
     run(where, body)
 
 
+@pytest.mark.behaviour("operator:sqs-queues")
 def test_empty_queue_is_deleted_once_it_has_seemed_so_for_long_enough(where, namespace):
     queue, owner = f"asya-{namespace}-ocr", f"{namespace}/ocr"
 
@@ -144,6 +146,7 @@ def test_policy_delete_drops_the_messages_too(where, namespace):
     run(where, body)
 
 
+@pytest.mark.behaviour("operator:sqs-queues")
 def test_queue_with_anothers_tag_is_neither_changed_nor_deleted(where, namespace):
     queue, owner = f"asya-{namespace}-ocr", f"{namespace}/ocr"
 

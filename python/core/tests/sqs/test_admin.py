@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 
 import pytest
-from python.core.tests.sqs.servers import SERVERS, Refusal, endpoint, new_namespace, recorder, settings
 
 from asya_core.transports.base import Depth, Mismatch, QueueSpec
 from asya_core.transports.sqs import SqsAdmin
 from asya_core.transports.sqs.attributes import CONSTANTS, OWNER_TAG, REDRIVE, actor_queue, found_redrive, namespace_queues
 from asya_core.transports.sqs.client import connect
 from asya_core.wire.errors import AsyaError, Refused, Unavailable
+from tests.sqs_servers import SERVERS, Refusal, endpoint, new_namespace, recorder, settings
 
 
 class Bed:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from python.core.tests.sqs.servers import KEYS, REGION, SERVERS, endpoint, new_namespace, settings
 
 from asya_core.transports.sqs import SqsAdmin
+from tests.sqs_servers import KEYS, REGION, SERVERS, endpoint, new_namespace, settings
 
 Gateway = Any
 LARGE = {"text": "x" * 1_200_000}
