@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 from constructs import FILES, REFUSED, module
 
+from tests import forked
+
 GOOD = "from h import a\n\n\ndef flow(p):\n    p = a(p)\n    p['x'] = 1\n    return p\n"
 OTHER = "from h import b\n\n\ndef flow(p):\n    if p['y']:\n        p = b(p)\n    return p\n"
 WAIT = 60
@@ -25,8 +27,10 @@ WAIT = 60
 def asya(*words: object, cwd: Path, before: Sequence[str] = (), **more: object) -> "subprocess.CompletedProcess[bytes]":
     variables = {name: value for name, value in os.environ.items() if not name.startswith("ASYA_")}
     environ = {**variables, **more.pop("env", {})}  # type: ignore[dict-item]
-    command = [*before, sys.executable, "-m", "asya_cli", "flow", *map(str, words)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, timeout=WAIT, env=environ, check=False, **more)  # type: ignore[call-overload,no-any-return]
+    if not before and not more and "LC_ALL" not in environ:
+        return forked.run(["flow", *map(str, words)], cwd=cwd, env=environ)
+    words = (*before, sys.executable, "-m", "asya_cli", "flow", *map(str, words))
+    return subprocess.run(words, cwd=cwd, capture_output=True, timeout=WAIT, env=environ, check=False, **more)  # type: ignore[call-overload,no-any-return]
 
 
 def tree(folder: Path) -> dict[str, bytes | None]:

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 from oracle import environment
 
+from tests import forked
+
 needs_dot = pytest.mark.skipif(shutil.which("dot") is None and not os.environ.get("CI"), reason="Graphviz is not installed: ci/tools.sh")
 
 TEXT_ANALYSIS = """\
@@ -145,8 +147,7 @@ def router_sample_flow_line_3_if(envelope: dict) -> dict:
 
 def asya(*words: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
     variables = {name: value for name, value in os.environ.items() if not name.startswith("ASYA_")}
-    command = [sys.executable, "-m", "asya_cli", *words]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, env=variables, check=False)
+    return forked.run_text(words, cwd=cwd, env=variables)
 
 
 def compiled(text: str, name: str, place: Path, *options: str) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import forked
+
 WAIT = 60
 HANDLERS = """
 import os, sys, time
@@ -75,15 +77,8 @@ class Project:
         return [sys.executable, "-m", "asya_cli", "run", self.target or str(self.directory), *arguments]
 
     def run(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self.command(*arguments),
-            capture_output=True,
-            text=True,
-            timeout=WAIT,
-            env=environment() | more,
-            cwd=self.directory,
-            check=False,
-        )
+        words = ["run", self.target or str(self.directory), *arguments]
+        return forked.run_text(words, cwd=self.directory, env=environment() | more)
 
     def start(self, *arguments: str) -> "Running":
         return Running(

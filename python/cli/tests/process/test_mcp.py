@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import forked
+
 WAIT = 60
 HANDLERS = """
 import os
@@ -64,15 +66,7 @@ class Served:
     folder: Path
 
     def asya(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "asya_cli", "mcp", *arguments],
-            capture_output=True,
-            text=True,
-            timeout=WAIT,
-            env=self.environment(**more),
-            cwd=self.folder,
-            check=False,
-        )
+        return forked.run_text(["mcp", *arguments], cwd=self.folder, env=self.environment(**more))
 
     def environment(self, **more: str) -> dict[str, str]:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("ASYA_")}

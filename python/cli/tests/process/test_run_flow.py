@@ -2,10 +2,12 @@
 
 import dataclasses
 import json
+import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
+
+from tests import forked
 
 WAIT = 60
 FLOW = """\
@@ -27,8 +29,7 @@ def mine(p):
 
 
 def run(directory: Path, *words: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "asya_cli", "run", *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=WAIT, cwd=directory, check=False)
+    return forked.run_text(["run", *words], cwd=directory, env=os.environ)
 
 
 def test_handlers_come_from_the_file_and_from_the_path(project):
