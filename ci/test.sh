@@ -5,7 +5,7 @@ set -Eeuo pipefail
 cd "$(dirname "$0")/.."
 
 tier=${1:-all}
-ci/tools.sh || [ -z "${CI:-}" ] # valgrind and strace for the exact counts, Graphviz for drawings; on a laptop their tests are skipped
+ci/tools.sh || [ -z "${CI:-}" ] # valgrind and strace for the exact counts, Graphviz for drawings, Chromium for the page; on a laptop their tests are skipped
 eval "$(ci/services.sh env)"
 ci/pythons.sh >/dev/null # the newest Python that the runtime is tested on
 
