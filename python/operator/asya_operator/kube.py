@@ -29,8 +29,9 @@ __all__ = ["ApiError", "ApiUnavailable", "Conflict", "Expired", "Kube", "NotFoun
 Json = dict[str, Any]
 CALL_SECONDS: Final = 20.0
 MAX_CALLS: Final = 20
-PAGE: Final = 100
-"""Objects per page of a list. With 500, what a list of 1,000 actors and their children leaves behind is 124 MB instead of 86."""
+PAGE: Final = 25
+"""Objects per page of a list: five kinds are listed at a time, and what their pages leave behind stays. After a restart with 1,000 actors
+500 a page leave 124 MB, 100 leave 86, 25 leave 77, which is what the process has without a restart."""
 WATCH_SECONDS: Final = (240, 300)
 WATCH_SLACK_SECONDS: Final = 15.0
 LINE_BYTES: Final = 8 * 2**20
