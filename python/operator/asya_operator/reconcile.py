@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from asya_core.ops.clock import Clock
 from asya_core.ops.logs import Log
+from asya_core.transports.sqs.settings import MAX_NAME_LENGTH
 from asya_core.wire.errors import AsyaError, Refused, Unavailable
 from asya_operator.apply import Children, Refusals
 from asya_operator.conditions import Status, invalid_status, make_status
@@ -39,7 +40,8 @@ Json = dict[str, Any]
 SETTLE_SECONDS: Final = 1.5
 """How long the first status waits for what controllers make of new children, so that it is written once and not three times."""
 TURN_SECONDS: Final = 5.0
-SQS_NAME_LENGTH: Final = 80
+SQS_TIMEOUT_SECONDS: Final = 11 * 3600.0
+"""A message of SQS may be with one receiver for 12 h; the rest is for what comes before and after the call."""
 NOT_NOW: Final = ("BrokerUnreachable", "QueueRefused", "QueueDeletedRecently")
 """Reasons of QueueReady under which workloads that are there are still updated, and the queue is tried again."""
 BROKERS_CONSUMER_SECONDS: Final = 25 * 60.0
@@ -132,6 +134,10 @@ class Reconciler:
     async def _act(self, observed: Observed, spec: ActorSpec, memory: Memory) -> Result:
         actor = observed.actor
         transport = actor.transport or self._settings.default_transport
+        if transport == "sqs" and spec.timeout_seconds > SQS_TIMEOUT_SECONDS:
+            # The API server refuses it where spec.transport says sqs; here it is the operator's default.
+            limit = "a message cannot stay in flight for more than 12h"
+            return await self._invalid(actor, f"spec.timeout {spec.timeout} is above 11h; on sqs {limit}; lower it")
         await self._finalizer(actor, spec)
         queue = await self._queue(observed, spec, transport, memory)
         desired = self._desired(spec, actor, transport, memory)
@@ -267,10 +273,10 @@ class Reconciler:
             )
         if observed.queue_owner is not None:
             return Verdict(reason="NameCollision", message=_collision(observed, observed.queue_owner))
-        if transport == "sqs" and len(observed.queue) > SQS_NAME_LENGTH:
+        if transport == "sqs" and len(observed.queue) > MAX_NAME_LENGTH:
             return Verdict(
                 reason="QueueNameTooLong",
-                message=f"Queue name {observed.queue} has {len(observed.queue)} characters; sqs allows {SQS_NAME_LENGTH}",
+                message=f"Queue name {observed.queue} has {len(observed.queue)} characters; sqs allows {MAX_NAME_LENGTH}",
             )
         return None
 

@@ -1,8 +1,10 @@
 """An actor on SQS over the fake API: the queue's address, corrections, owners by tag, SQS's minute, what the conditions say."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from python.operator.tests.bench import bench
 from python.operator.tests.fake_api import FakeApi
 from python.operator.tests.test_reconcile import conditions, events, ready
@@ -10,6 +12,7 @@ from python.operator.tests.twins import MemoryQueues, actor, settings
 
 from asya_core.wire.errors import Refused, Unavailable
 
+QUICKSTART = Path(__file__).parents[3] / "tests" / "contract" / "quickstart"
 ADDRESS = "https://sqs.eu-central-1.amazonaws.com/1/"
 SQS = settings(transports={"default": "sqs", "rabbitmq": {"enabled": False}, "sqs": {"enabled": True, "region": "eu-central-1"}})
 
@@ -168,5 +171,40 @@ def test_deleted_actor_leaves_anothers_queue_behind(with_api, tmp_path, policy):
         assert api.get("asyncactors", "demo", "ocr") is None
         assert "QueueKept" in events(api)
         assert "asya-demo-ocr" in queues.held
+
+    with_api(body)
+
+
+def test_timeout_beyond_what_sqs_allows_is_refused_for_the_default_transport_too(with_api, tmp_path):
+    async def body(api: FakeApi) -> None:
+        api.put("asyncactors", actor(timeout="12h"))
+        async with bench(api, tmp_path, queues=sqs_queues(), chosen=SQS) as one:
+            await one.settle()
+            assert ready(api) == ("False", "SpecInvalid")
+            assert conditions(api)["Ready"]["message"].startswith("spec.timeout 12h is above 11h; on sqs ")
+            api.put("asyncactors", actor(timeout="11h"))
+            await one.settle()
+        assert ready(api) == ("True", "Napping")
+
+    with_api(body)
+
+
+@pytest.mark.parametrize("file", ["text-processor", "image-classifier", "llm-inference", "routers"])
+def test_manifests_of_the_quick_start_come_to_rest_on_sqs(with_api, tmp_path, file):
+    async def body(api: FakeApi) -> None:
+        manifests = [each for each in yaml.safe_load_all((QUICKSTART / f"{file}.yaml").read_text()) if each]
+        queues = sqs_queues()
+        async with bench(api, tmp_path, queues=queues, chosen=SQS) as one:
+            for manifest in manifests:
+                manifest["metadata"]["namespace"] = "demo"
+                api.put("asyncactors", manifest)
+                name = manifest["metadata"]["name"]
+                await one.settle(name)
+                assert ready(api, name) == ("True", "Napping")
+                assert api.get("deployments", "demo", name)["spec"]["replicas"] == 0
+                scaled = api.get("scaledobjects", "demo", name)["spec"]
+                assert scaled["triggers"][0]["type"] == "aws-sqs-queue"
+                assert scaled["triggers"][0]["metadata"]["queueURL"] == f"{ADDRESS}asya-demo-{name}"
+        assert manifests
 
     with_api(body)

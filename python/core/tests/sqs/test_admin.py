@@ -142,7 +142,10 @@ def test_missing_queue_is_told_by_name(bed):
         assert "asya-nowhere-x" in str(caught.value)
     with pytest.raises(Refused) as caught:
         bed.admin.url("x" * 81)
-    assert "over 80 characters" in caught.value.message
+    assert "expected 1 to 80" in caught.value.message
+    with pytest.raises(Refused) as caught:
+        bed.admin.ensure_queue(actor_queue(bed.namespace, "x" * 70))
+    assert caught.value.code == "queue_name_too_long"
 
 
 def test_forgotten_address_is_looked_up_again_after_the_queue_was_made_anew(bed):

@@ -13,7 +13,7 @@ from asya_core.transports.base import Depth, Mismatch, QueueSpec
 from asya_core.transports.sqs import attributes
 from asya_core.transports.sqs.attributes import OWNER_TAG, SqsQueue
 from asya_core.transports.sqs.client import Api, connect
-from asya_core.transports.sqs.settings import SqsSettings
+from asya_core.transports.sqs.settings import MAX_NAME_LENGTH, SqsSettings, is_queue_name
 from asya_core.wire.errors import Refused, Unavailable
 
 __all__ = ["COUNTS_LAG_SECONDS", "Made", "SqsAdmin"]
@@ -150,6 +150,9 @@ class SqsAdmin:
         Raises Unavailable ``queue_deleted_recently`` for a queue that was deleted within the last minute, Refused ``no_such_queue`` if its
         dead-letter queue is missing.
         """
+        if not is_queue_name(wanted.name):
+            message = f"Queue name {wanted.name[:100]} has {len(wanted.name)} characters; SQS allows {MAX_NAME_LENGTH}"
+            raise Refused("queue_name_too_long", message, "choose a shorter name for the actor or the namespace")
         found = self._look(wanted.name)
         if found is None:
             return self._create(wanted)
@@ -210,8 +213,10 @@ class SqsAdmin:
         """The queue's address. Raises Refused ``no_such_queue``."""
         url = self._urls.get(queue)
         if url is None:
-            if not 0 < len(queue) <= attributes.MAX_NAME_LENGTH:
-                raise Refused("no_such_queue", f"Queue name {queue[:40]!r} is empty or over {attributes.MAX_NAME_LENGTH} characters")
+            if not is_queue_name(queue):
+                raise Refused(
+                    "no_such_queue", f"Queue name {queue[:40]!r} is none on SQS; expected 1 to {MAX_NAME_LENGTH} of A-Z a-z 0-9 _ -"
+                )
             url = self._urls[queue] = str(self._call("get_queue_url", QueueName=queue)["QueueUrl"])
         return url
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from asya_core.transports.base import QueueSpec
+from asya_core.transports.sqs.settings import MAX_MESSAGE_BYTES, MAX_WAIT_SECONDS
 from asya_core.wire.names import ERROR_END, HAPPY_END, check_namespace, dead_letter_queue_name, is_end_actor, queue_name
 
 __all__ = [
     "CONSTANTS",
     "END_ACTOR_RECEIVES",
     "LEAST_RECEIVES",
-    "MAX_NAME_LENGTH",
     "MAX_RECEIVES",
     "OWNER_TAG",
     "REDRIVE",
@@ -33,8 +33,6 @@ __all__ = [
     "wanted_attributes",
 ]
 
-MAX_NAME_LENGTH: Final = 80
-"""Characters of a queue's name (SQS API reference, CreateQueue)."""
 MAX_RECEIVES: Final = 1_000
 """The most that a redrive policy allows (SQS API reference, SetQueueAttributes)."""
 LEAST_RECEIVES: Final = 200
@@ -49,9 +47,9 @@ REDRIVE: Final = "RedrivePolicy"
 
 CONSTANTS: Final[Mapping[str, str]] = {
     "MessageRetentionPeriod": str(14 * 86_400),
-    "MaximumMessageSize": str(1_048_576),
+    "MaximumMessageSize": str(MAX_MESSAGE_BYTES),
     "VisibilityTimeout": "120",
-    "ReceiveMessageWaitTimeSeconds": "20",
+    "ReceiveMessageWaitTimeSeconds": str(MAX_WAIT_SECONDS),
     "DelaySeconds": "0",
 }
 """Attributes that every queue has: the longest retention, the largest message, and the defaults of those who receive and say nothing."""
