@@ -158,6 +158,16 @@ BEHAVIOURS: dict[str, Behaviour] = {
         source=_CLI,
         components=("cli",),
     ),
+    "dlq:replay": Behaviour(
+        sentence="`asya dlq replay` sends a failed envelope on, as a new one, from the actor that failed, with the payload it had there.",
+        source="docs/how-to/replay-failed-envelopes.md",
+        components=("cli", "gateway"),
+    ),
+    "dlq:once": Behaviour(
+        sentence="A failed envelope is replayed once, however often the command runs; what a killed one left is ended by the next run.",
+        source="docs/how-to/replay-failed-envelopes.md",
+        components=("cli", "gateway"),
+    ),
     "flow:same-as-python": Behaviour(
         sentence="A flow gives through its routers what it gives as plain Python: same handlers, payloads seen, result or exception.",
         source="docs/reference/flow-language.md",
@@ -210,6 +220,51 @@ BEHAVIOURS: dict[str, Behaviour] = {
     ),
     "gateway:store:away": Behaviour(
         sentence="While the database is away calls and final reports get 503 with Retry-After; nothing is made, all is recorded later.",
+        source=_GATEWAY,
+        components=("gateway",),
+    ),
+    "page:sign-in": Behaviour(
+        sentence="A pasted key becomes a cookie that no script can read; what comes with it from another page is refused.",
+        source=_GATEWAY,
+        components=("gateway",),
+    ),
+    "page:live": Behaviour(
+        sentence="One envelope's view follows its stream, shows queue and handler times per hop, and takes up a stream that was cut.",
+        source=_GATEWAY,
+        components=("gateway", "sidecar"),
+    ),
+    "page:many": Behaviour(
+        sentence="10,000 envelopes are listed by pages of 50 and searched.",
+        source=_GATEWAY,
+        components=("gateway",),
+    ),
+    "page:traceback": Behaviour(
+        sentence="A traceback is shown to role operate only, from the stored record.",
+        source=_GATEWAY,
+        components=("gateway",),
+    ),
+    "page:hostile-values": Behaviour(
+        sentence="Markup in payloads, errors and names is shown as text; the page's policy runs its own files alone.",
+        source=_GATEWAY,
+        components=("gateway",),
+    ),
+    "page:replay": Behaviour(
+        sentence="Replay and cancel ask first, say what runs again, and the key at hand does nothing.",
+        source=_GATEWAY,
+        components=("gateway",),
+    ),
+    "page:flows": Behaviour(
+        sentence="A flow is shown as a graph and as a list, with the running and failed envelopes of each actor.",
+        source=_GATEWAY,
+        components=("gateway",),
+    ),
+    "page:accessible": Behaviour(
+        sentence="Every view, light and dark, wide and narrow, is clean for axe-core, fits its screen, and works by keyboard alone.",
+        source=_GATEWAY,
+        components=("gateway",),
+    ),
+    "gateway:openapi": Behaviour(
+        sentence="The description at /openapi.json has exactly the routes, and real answers are as it says.",
         source=_GATEWAY,
         components=("gateway",),
     ),

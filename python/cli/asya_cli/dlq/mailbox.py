@@ -124,7 +124,9 @@ class Mailbox:
                 case PublishOutcome.RETURNED:
                     raise Refused("unroutable", f"Queue {queue} does not exist", "deploy that actor first, or name another by --to")
                 case PublishOutcome.TOO_LARGE:
-                    raise RemoteFault("payload_too_large", f"The envelope has {len(body)} bytes; the broker takes no such message")
+                    raise RemoteFault(
+                        "payload_too_large", f"The envelope has {len(body)} bytes; the broker takes no such message", "raise its limit"
+                    )
                 case PublishOutcome.REFUSED | PublishOutcome.LOST:
                     self._problem = "it takes no messages for now"
             if time.monotonic() > deadline:

@@ -47,7 +47,7 @@ def source_of(asking: Asking, given: dict[str, Any], *, holds: bool = False) -> 
     Args:
         asking: knows the gateway.
         given: the command's options.
-        holds: whether envelopes of a queue are to be taken out of it.
+        holds: whether envelopes are going to be sent again, for which those of a queue are taken out of it.
     """
     kind = given["source"] or ("storage" if given["storage"] or given["project"] else "gateway")
     match kind:
@@ -57,7 +57,7 @@ def source_of(asking: Asking, given: dict[str, Any], *, holds: bool = False) -> 
 
             return GatewaySource(asking.client())
         case "storage":
-            place = place_of(given)
+            place = place_of(given) if holds else None
             if place is None and holds:
                 raise RemoteFault("usage", "Replaying from a storage needs a broker", "give --broker-url and --namespace, or --project")
             from asya_cli.dlq.storage_source import StorageSource
