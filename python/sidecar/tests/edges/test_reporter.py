@@ -276,10 +276,12 @@ def test_an_answer_that_is_not_as_it_should_be_harms_nothing(play: Play, answer:
 def test_reports_that_a_gateway_did_not_take_go_again_as_the_oldest(play: Play, status: int) -> None:
     async def scene(stage: Stage) -> None:
         stage.gateway.statuses = [status]
+        stage.gateway.hold.clear()  # so that the answer comes after the third report
         for each in ("1", "2"):
             stage.report(each)
         await stage.gateway.request()
         stage.report("3")
+        stage.gateway.hold.set()
 
         await stage.gateway.request()
 
