@@ -186,7 +186,7 @@ _REPLAY: Final = {
     "properties": {
         "from": {"type": "string", "enum": ["failed", "start"], "default": "failed"},
         "actor": {**_TEXT, "description": "Begin there instead"},
-        "if_replayed_as": {**_TEXT, "description": "Only if this was its last replay; empty: only if there was none"},
+        "if_replayed_as": {"type": ["string", "null"], "description": "Only if this was its last replay; null: only if there was none"},
         "dry_run": {**_FLAG, "default": False},
     },
     "additionalProperties": False,
@@ -228,7 +228,7 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
     ("GET", "/envelopes/{id}/arguments"): Operation(
         summary="The payload as it was first sent; absent if the envelope was made elsewhere",
         answers={200: _object("", arguments={"description": "Any JSON"})},
-        codes=("bad_request", "no_such_envelope", _STORE),
+        codes=("bad_request", "no_such_envelope", "no_such_record", _STORE, "claim_storage"),
     ),
     ("GET", "/envelopes/{id}/events"): Operation(
         summary="What happened, at most 500 events",

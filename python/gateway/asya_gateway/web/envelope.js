@@ -180,7 +180,7 @@ export function envelopeView({ id, session, announce, signal, go, may }) {
       parts.error,
       el(
         "section",
-        { class: "card error", "aria-labelledby": "error-title" },
+        { class: "card error" },
         el("h2", { id: "error-title" }, shape(status), error.type ?? error.code),
         error.message ? el("pre", { class: "message" }, error.message) : null,
         el(
@@ -218,7 +218,7 @@ export function envelopeView({ id, session, announce, signal, go, may }) {
       parts.timeline,
       el(
         "section",
-        { class: "card flush", "aria-labelledby": "timeline-title" },
+        { class: "card flush" },
         el("div", { class: "card-head pad" }, el("h2", { id: "timeline-title" }, "Timeline"), el("span", { class: "legend", "aria-hidden": "true" }, el("i", { class: "queue" }), "queue", el("i", { class: "handler" }), "handler")),
         hops.length
           ? el(
@@ -262,7 +262,7 @@ export function envelopeView({ id, session, announce, signal, go, may }) {
     try {
       const told = await get(envelopePath(id, "/arguments"), { signal });
       if (!("arguments" in told)) return;
-      fill(parts.given, el("section", { class: "card", "aria-labelledby": "given-title" }, el("h2", { id: "given-title" }, "Arguments"), valueView(told.arguments, { name: "Arguments", announce })));
+      fill(parts.given, el("section", { class: "card" }, el("h2", { id: "given-title" }, "Arguments"), valueView(told.arguments, { name: "Arguments", announce })));
     } catch {
       // the rest of the page tells what is wrong
     }
@@ -277,7 +277,7 @@ export function envelopeView({ id, session, announce, signal, go, may }) {
       has || large
         ? el(
             "section",
-            { class: "card", "aria-labelledby": "result-title" },
+            { class: "card" },
             el("h2", { id: "result-title" }, "Result"),
             has ? valueView(envelope.result, { name: "Result", announce }) : el("p", { class: "muted" }, "It is too large to be kept here; the end actor stored it as ", el("span", { class: "mono" }, result_ref.key ?? "several parts"), "."),
           )
@@ -295,7 +295,7 @@ export function envelopeView({ id, session, announce, signal, go, may }) {
         parts.children,
         el(
           "section",
-          { class: "card flush", "aria-labelledby": "parts-title" },
+          { class: "card flush" },
           el("div", { class: "card-head pad" }, el("h2", { id: "parts-title" }, "Parts"), el("span", { class: "muted" }, children ? `${children.succeeded} of ${children.total} succeeded${children.failed ? `, ${children.failed} failed` : ""}` : plural(envelopes.length, "slice"), next ? "; the newest 100 are shown" : "")),
           el("ul", { class: "parts" }, ...envelopes.reverse().map((part) => el("li", {}, badge(part.status), link(part.id), part.error ? el("span", { class: "muted" }, part.error.type ?? part.error.code) : null))),
         ),
@@ -382,7 +382,7 @@ export function envelopeView({ id, session, announce, signal, go, may }) {
       title: "Replay this envelope?",
       body: el("div", {}, el("p", {}, "A new envelope is made, with an id of its own; this one stays as it is."), el("fieldset", { class: "choices" }, el("legend", {}, "Begin"), el("div", {}, ...choice("failed", "where it failed, with the payload it had there")), el("div", {}, ...choice("start", "at the start, with the first arguments"))), said),
       yes: "Replay",
-      act: () => post(envelopePath(id, "/replay"), { from, if_replayed_as: envelope.replayed_as ?? "" }),
+      act: () => post(envelopePath(id, "/replay"), { from, if_replayed_as: envelope.replayed_as ?? null }),
     });
     if (made) go(`#/envelopes/${encodeURIComponent(made.id)}`);
   }
@@ -392,7 +392,7 @@ export function envelopeView({ id, session, announce, signal, go, may }) {
   first();
   return {
     title: `Envelope ${id}`,
-    element: el("div", {}, el("div", { class: "head" }, el("div", {}, el("p", { class: "crumb" }, el("a", { href: "#/envelopes" }, "Envelopes")), el("div", { class: "id" }, el("h1", { tabindex: -1 }, unseen("Envelope "), id), el("button", { type: "button", class: "small", "aria-label": "Copy id", onclick: () => copy(id, announce) }, "Copy"))), el("div", { class: "state" }, mark)), content),
+    element: el("div", {}, el("div", { class: "head long" }, el("div", {}, el("p", { class: "crumb" }, el("a", { href: "#/envelopes" }, "Envelopes")), el("div", { class: "id" }, el("h1", { tabindex: -1 }, unseen("Envelope "), id), el("button", { type: "button", class: "small", "aria-label": "Copy id", onclick: () => copy(id, announce) }, "Copy"))), el("div", { class: "state" }, mark)), content),
   };
 }
 

@@ -57,12 +57,12 @@ export function flowsView({ id, signal, announce }) {
       flows.length > 1 || !flow
         ? el(
             "nav",
-            { class: "card side", "aria-label": "Flows" },
-            el("ul", {}, ...flows.map((each) => el("li", {}, el("a", { href: `#/flows/${encodeURIComponent(each.name)}`, "aria-current": each === flow ? "true" : null }, each.name)))),
+            { "aria-label": "Flows" },
+            el("ul", { class: "choices-of" }, ...flows.map((each) => el("li", {}, el("a", { href: `#/flows/${encodeURIComponent(each.name)}`, "aria-current": each === flow ? "true" : null }, each.name)))),
           )
         : null;
     if (!flow) {
-      fill(content, el("div", { class: "columns" }, list, empty(`There is no flow ${id}`, el("p", {}, "It may have another name now."))));
+      fill(content, el("div", {}, list, empty(`There is no flow ${id}`, el("p", {}, "It may have another name now."))));
       return;
     }
     const graph = whole(flow.graph);
@@ -90,14 +90,14 @@ export function flowsView({ id, signal, announce }) {
       content,
       el(
         "div",
-        { class: list ? "columns" : "" },
+        {},
         list,
         el(
           "div",
           {},
           el(
             "section",
-            { class: "card flow", "aria-labelledby": "flow-name" },
+            { class: "card flow" },
             el(
               "div",
               { class: "card-head" },
@@ -109,7 +109,7 @@ export function flowsView({ id, signal, announce }) {
           ),
           el(
             "section",
-            { class: "card flush", "aria-labelledby": "as-list" },
+            { class: "card flush" },
             el("h2", { id: "as-list", class: "pad" }, "The same as a list"),
             el(
               "div",

@@ -6,7 +6,7 @@ import { Graph, layout } from "./vendor/dagre.esm.js";
 const FONT = { name: '600 13px system-ui, sans-serif', code: "12px ui-monospace, monospace" };
 const LINE = 17;
 const MOST = 38;
-const SMALLEST = 0.62;
+const SMALLEST = 0.7;
 const pen = document.createElement("canvas").getContext("2d");
 
 /**
@@ -24,7 +24,7 @@ export function drawing(graph, { marks = () => ({}), choose = null, chosen = nul
   const picture = svg(
     "svg",
     {
-      class: "graph",
+      class: choose ? "graph" : "graph way",
       viewBox: `0 0 ${Math.ceil(size.width)} ${Math.ceil(size.height)}`,
       width: Math.ceil(size.width * scale),
       role: choose ? "group" : "img",
@@ -50,7 +50,7 @@ function box(node, mark) {
   const lines = code.slice(0, 4).map((each) => (each.length > MOST ? `${each.slice(0, MOST - 1)}…` : each));
   if (code.length > 4) lines[3] = `… ${code.length - 3} more lines`;
   const counts = (mark.counts ?? []).filter(([, number]) => number > 0);
-  const widths = [measured(name, FONT.name), ...lines.map((each) => measured(each, FONT.code)), counts.length * 64];
+  const widths = [measured(name, FONT.name), ...lines.map((each) => measured(each, FONT.code)), counts.length * 82];
   const isEdge = node.kind === "start" || node.kind === "end";
   const rows = (name ? 1 : 0) + lines.length + (counts.length ? 1.45 : 0);
   const slant = branches(node) ? 14 : 0;
@@ -125,7 +125,7 @@ function shape({ node, name, lines, counts, mark, slant, width, height }, { x, y
         role: "button",
         "data-node": node.id,
         "aria-pressed": isChosen ? "true" : "false",
-        "aria-label": spoken(node, counts),
+        "aria-label": [KINDS[node.kind] ?? "Router", name, ...lines, ...counts.map(([status, number]) => told(number, status))].filter(Boolean).join(" "),
         onclick: pick,
         onkeydown: (event) => {
           if (event.key !== "Enter" && event.key !== " ") return;
@@ -134,25 +134,23 @@ function shape({ node, name, lines, counts, mark, slant, width, height }, { x, y
         },
       }
     : {};
-  return svg("g", { class: classes, ...active }, outline, ...texts, ...tallies(counts, x, row + 3));
+  // The blanks part the lines for who hears them.
+  return svg("g", { class: classes, ...active }, outline, ...[...texts, ...tallies(counts, x, row + 3)].flatMap((each) => [each, " "]));
 }
+
+const KINDS = { handler: "Handler" };
+const told = (number, status) => `${number > 999 ? "999+" : number} ${status}`;
 
 function tallies(counts, x, y) {
   return counts.map(([status, number], index) => {
-    const left = x - (counts.length * 62 - 6) / 2 + index * 62;
+    const left = x - (counts.length * 82 - 6) / 2 + index * 82;
     return svg(
       "g",
       { class: `tally ${status}`, "aria-hidden": "true" },
-      svg("rect", { x: left, y: y - 13, width: 56, height: 18, rx: 9 }),
-      svg("text", { x: left + 28, y: y, "text-anchor": "middle" }, `${number > 999 ? "999+" : number} ${status === "running" ? "run" : "fail"}`),
+      svg("rect", { x: left, y: y - 13, width: 76, height: 18, rx: 9 }),
+      svg("text", { x: left + 38, y, "text-anchor": "middle" }, told(number, status)),
     );
   });
-}
-
-function spoken(node, counts) {
-  const { name, code } = caption(node);
-  const told = counts.map(([status, number]) => `${number} ${status}`).join(", ");
-  return `${node.kind === "handler" ? "Handler" : "Router"} ${name || code.join("; ")}${told ? `, ${told}` : ""}`;
 }
 
 function arrow(id, className) {

@@ -186,7 +186,7 @@ def opened(browser: Browser, gateway: Gateway) -> Iterator[Callable[..., Page]]:
     wrong: list[str] = []
 
     def open_(path: str = "", *, who: str | None = "anna", expected: tuple[str, ...] = (), **more: Any) -> Page:
-        context = browser.new_context(base_url=gateway.public, **more)
+        context = browser.new_context(**({"base_url": gateway.public} | more))
         context.set_default_timeout(WAIT_MS)
         contexts.append(context)
         page = context.new_page()
@@ -211,6 +211,12 @@ def opened(browser: Browser, gateway: Gateway) -> Iterator[Callable[..., Page]]:
     for context in contexts:
         context.close()
     assert wrong == []
+
+
+@pytest.fixture
+def keys() -> dict[str, str]:
+    """The API key of each."""
+    return TOKENS
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 FOLDER = os.environ.get("ASYA_PICTURES")
 pytestmark = pytest.mark.skipif(FOLDER is None, reason="pictures are taken on request: ASYA_PICTURES=docs/images")
-WIDE = {"width": 1180, "height": 760}
+WIDE = {"width": 1040, "height": 740}
 FLOW = "ml_pipeline_flow"
 RUN = (
     ("start-ml-pipeline-flow", 0.022, 0.004),
@@ -37,7 +37,7 @@ IndexError: list index out of range
 
 def shot(page: Page, name: str) -> None:
     page.wait_for_timeout(400)
-    page.screenshot(path=Path(str(FOLDER)) / f"{name}.png", full_page=False)
+    page.screenshot(path=Path(str(FOLDER)) / f"page-{name}.png", full_page=False)
 
 
 def flow_run(mesh: Any, *, until: int | None = None) -> str:
@@ -53,63 +53,49 @@ def flow_run(mesh: Any, *, until: int | None = None) -> str:
 
 def test_pictures(opened: Callable[..., Page], mesh: Any) -> None:
     Path(str(FOLDER)).mkdir(exist_ok=True)
-    page = opened(who=None, viewport={"width": 760, "height": 560})
+    page = opened(who=None, viewport={"width": 640, "height": 520})
     page.get_by_label("API key").wait_for()
     shot(page, "sign-in")
+    failed, done = seeded(mesh)
+    for theme, name in (("light", "envelopes"), ("dark", "envelopes-dark")):
+        page = opened("#/envelopes", who="anna", viewport=WIDE, color_scheme=theme)
+        expect(page.get_by_role("main").locator("tbody tr")).to_have_count(9)
+        shot(page, name)
+    page = opened(f"#/envelopes/{done}", who="olga", viewport={"width": 1040, "height": 1180})
+    expect(page.get_by_role("img", name=FLOW)).to_be_visible()
+    shot(page, "envelope")
+    page = opened(f"#/envelopes/{failed}", who="olga", viewport={"width": 1040, "height": 830})
+    page.get_by_role("button", name="Show traceback").click()
+    expect(page.get_by_text("Payload when it failed").first).to_be_visible()
+    shot(page, "failed")
+    page = opened(f"#/flows/{FLOW}", who="olga", viewport={"width": 1180, "height": 1180})
+    page.get_by_role("button", name="Handler deep_model").click()
+    shot(page, "flow")
+    page = opened("#/envelopes", who="anna", viewport={"width": 360, "height": 720})
+    expect(page.get_by_role("main").locator("tbody tr")).to_have_count(9)
+    shot(page, "phone")
 
+
+def seeded(mesh: Any) -> tuple[str, str]:
+    """Envelopes of every kind; gives the failed one and the one that went through the flow."""
     for text in ("hello world", "good morning", "one more"):
         mesh.final(mesh.call("text-processor", {"text": text}), result={"text": text, "processed": text.upper(), "length": len(text)})
     failed = mesh.call("two-hops", {"document": 17})
-    at = mesh.hop(failed, ["text-processor", "second"], 0, queue=0.03, handler=0.4, begin=time.time())
-    mesh.hop(failed, ["text-processor", "second"], 1, queue=0.2, handler=0.9, begin=at)
-    mesh.fail(
-        failed,
-        {
-            "payload": {"document": 17, "pages": []},
-            "route": {"actors": ["text-processor", "second"], "current": 1},
-            "error": {"traceback": TRACEBACK},
-        },
-        type="IndexError",
-        message="list index out of range",
-        actor="second",
-    )
+    route = ["text-processor", "second"]
+    at = mesh.hop(failed, route, 0, queue=0.03, handler=0.14, begin=time.time())
+    at = mesh.hop(failed, route, 1, queue=0.06, handler=0.21, begin=at)
+    time.sleep(max(0.0, at - time.time()))
+    record = {
+        "payload": {"document": 17, "pages": []},
+        "route": {"actors": route, "current": 1},
+        "error": {"traceback": TRACEBACK},
+    }
+    mesh.fail(failed, record, type="IndexError", message="list index out of range", actor="second")
     cancelled = mesh.call("two-hops", {"document": 18})
     mesh.gateway.client.post(f"/envelopes/{cancelled}/cancel", headers={"Authorization": f"Bearer asya_anna-{'k' * 38}"})
     done = flow_run(mesh)
     mesh.final(done, result={"label": "A", "score": 0.93, "pipeline_complete": True})
     flow_run(mesh, until=4)
-    running = flow_run(mesh, until=7)
+    flow_run(mesh, until=7)
     mesh.call("text-processor", {"text": "still waiting"})
-
-    for theme in ("light", "dark"):
-        page = opened("#/envelopes", who="anna", viewport=WIDE, color_scheme=theme)
-        expect(page.locator("tbody tr")).to_have_count(9)
-        shot(page, f"envelopes-{theme}")
-        page = opened(f"#/envelopes/{done}", who="olga", viewport={"width": 1180, "height": 1500}, color_scheme=theme)
-        expect(page.get_by_role("heading", name="Result")).to_be_visible()
-        shot(page, f"envelope-{theme}")
-        page = opened(f"#/flows/{FLOW}", who="olga", viewport={"width": 1180, "height": 1150}, color_scheme=theme)
-        page.get_by_role("button", name="Handler deep_model").click()
-        shot(page, f"flow-{theme}")
-    page = opened(f"#/envelopes/{running}", who="olga", viewport={"width": 1180, "height": 1000})
-    expect(page.get_by_text("handler runs").first).to_be_attached()
-    shot(page, "running")
-    page = opened(f"#/envelopes/{failed}", who="olga", viewport={"width": 1180, "height": 1000})
-    page.get_by_role("button", name="Show traceback").click()
-    expect(page.get_by_text("Payload when it failed").first).to_be_visible()
-    shot(page, "failed")
-    page.get_by_role("button", name="Replay").click()
-    expect(page.get_by_role("dialog")).to_contain_text("beginning with second")
-    shot(page, "replay")
-    page = opened("#/envelopes", who="anna", viewport={"width": 390, "height": 800}, device_scale_factor=2)
-    expect(page.locator("tbody tr")).to_have_count(9)
-    shot(page, "phone")
-    page = opened(f"#/envelopes/{done}", who="anna", viewport={"width": 390, "height": 1400}, device_scale_factor=2)
-    expect(page.get_by_role("heading", name="Result")).to_be_visible()
-    shot(page, "phone-envelope")
-    page = opened("#/envelopes", who="bert", viewport=WIDE)
-    page.get_by_text("Nothing has been called yet").wait_for()
-    shot(page, "empty")
-    page = opened("#/envelopes", who="olga", viewport=WIDE)
-    expect(page.locator("tbody tr")).to_have_count(50)
-    shot(page, "many")
+    return failed, done
