@@ -25,8 +25,8 @@ class Broker(Protocol):
     """What a run needs of a broker."""
 
     @property
-    def reuses_names(self) -> bool:
-        """Whether a queue may be made again right after it was removed."""
+    def is_exact(self) -> bool:
+        """Whether counts of messages are true when they are told, and a queue may be made again right after it was removed."""
         ...
 
     def environment(self) -> Mapping[str, str]:
@@ -46,7 +46,14 @@ class Broker(Protocol):
         ...
 
     def remove(self, namespace: str, actors: Iterable[str]) -> list[str]:
-        """Take away the queues of `namespace` that hold nothing; gives those that stay. Raises Unavailable, Refused."""
+        """Take away the queues of `namespace` that hold nothing; gives those that stay. Raises Unavailable, Refused.
+
+        Where counts are not exact the caller knows that every envelope has ended.
+        """
+        ...
+
+    def kept(self, namespace: str) -> str:
+        """One line for people on queues that stay: where they are and how to find them."""
         ...
 
 
@@ -74,7 +81,7 @@ class EmbeddedBroker:
     """
 
     path: Path
-    reuses_names: ClassVar[bool] = True
+    is_exact: ClassVar[bool] = True
 
     def environment(self) -> Mapping[str, str]:
         """See `Broker.environment`."""
@@ -100,6 +107,10 @@ class EmbeddedBroker:
         """See `Broker.remove`. Nothing to do: the file goes with its folder, or is kept as a whole."""
         return []
 
+    def kept(self, namespace: str) -> str:
+        """See `Broker.kept`."""
+        return f"Queues of namespace {namespace} stay in {self.path}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RabbitBroker:
@@ -108,11 +119,13 @@ class RabbitBroker:
     Attributes:
         url: ``amqp[s]://user:password@host:port/vhost``.
         password_file: where the sidecars read the password from; written by `environment`, for the user alone.
+        management_url: of the management API, for counts that AMQP does not tell; None: not used.
     """
 
     url: str = field(repr=False)
     password_file: Path
-    reuses_names: ClassVar[bool] = True
+    management_url: str | None = None
+    is_exact: ClassVar[bool] = True
 
     def environment(self) -> Mapping[str, str]:
         """See `Broker.environment`. The password is in a file, since a process's environment shows in many places."""
@@ -157,10 +170,15 @@ class RabbitBroker:
 
         return RabbitAdmin(self._settings(namespace))
 
+    def kept(self, namespace: str) -> str:
+        """See `Broker.kept`."""
+        return f"Queues of namespace {namespace} stay at RabbitMQ; their names begin with asya-{namespace}"
+
     def _settings(self, namespace: str) -> "RabbitSettings":
         from asya_core.transports.rabbitmq import RabbitSettings
 
-        return RabbitSettings.from_url(self.url, namespace=namespace, client_name="asya-run")
+        more = {"management_url": self.management_url} if self.management_url else {}
+        return RabbitSettings.from_url(self.url, namespace=namespace, client_name="asya-run", **more)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +195,7 @@ class SqsBroker:
 
     endpoint: str | None
     surroundings: Mapping[str, str] = field(repr=False)
-    reuses_names: ClassVar[bool] = False
+    is_exact: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if find_spec("boto3") is None:
@@ -218,6 +236,11 @@ class SqsBroker:
             return admin.remove_namespace(namespace, actors)
         finally:
             admin.close()
+
+    def kept(self, namespace: str) -> str:
+        """See `Broker.kept`."""
+        where = f" --endpoint-url {self.endpoint}" if self.endpoint else ""
+        return f"Queues of namespace {namespace} stay on SQS; to find them: aws sqs list-queues --queue-name-prefix asya-{namespace}{where}"
 
     def admin(self, namespace: str) -> "SqsAdmin":
         """See `Broker.admin`."""

@@ -47,7 +47,7 @@ async def one_shot(project: Project, route: tuple[str, ...], payload: Any, *, op
             watch.changed.set()
 
     namespace = f"run-{os.urandom(4).hex()}"
-    async with Session(options, namespace=namespace, folder=folder, listener=watch) as session:
+    async with Session(options, namespace=namespace, folder=folder, listener=watch, tell=talk.warning) as session:
         post = Post(session.broker, namespace, on_end)
         try:
             await session.declare(names)
@@ -62,8 +62,10 @@ async def one_shot(project: Project, route: tuple[str, ...], payload: Any, *, op
             await _until(session, watch, lambda: not watch.awaited, deadline, envelope["id"])
             talk.info(f"Envelope ID: {envelope['id']}")
             started_at = time.time()
+            session.is_at_rest = False
             await post.send(envelope)
             await _until(session, watch, lambda: gathering.is_complete, deadline, envelope["id"])
+            session.is_at_rest = True
         finally:
             await post.close()
     report(gathering, watch.hops, options=options, talk=talk, started_at=started_at, lines=lines)

@@ -182,7 +182,7 @@ async def serve(load: Callable[[], Project], *, options: RunOptions, talk: Talk)
     state_file = folder / control.STATE_FILE
     server = Server(project, options, talk=talk, folder=folder)
     namespace = served_namespace(project.directory)
-    async with Session(options, namespace=namespace, folder=folder, listener=server, comes_again=True) as session:
+    async with Session(options, namespace=namespace, folder=folder, listener=server, comes_again=True, tell=talk.info) as session:
         server.session = session
         server.post = post = Post(session.broker, namespace, server.ended)
         reloader = Reloader(lambda: _renewed(load, server), server.project, session, talk)

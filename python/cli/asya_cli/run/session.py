@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -99,15 +99,30 @@ class Session:
         namespace: of all queues; nobody else's.
         folder: where the queue file is kept; None: a temporary one.
         listener: hears the processes.
-        comes_again: whether a later run has the same namespace: then a broker that takes no name twice in a row keeps its queues.
+        comes_again: whether a later run has the same namespace.
+        tell: hears the line on queues that stay since one cannot be sure that they are empty, or could not make them again at once.
+
+    Attributes:
+        is_at_rest: whether every envelope that was sent has ended; whoever sends says so.
     """
 
-    def __init__(self, options: RunOptions, *, namespace: str, folder: Path | None, listener: Listener, comes_again: bool = False) -> None:
+    def __init__(
+        self,
+        options: RunOptions,
+        *,
+        namespace: str,
+        folder: Path | None,
+        listener: Listener,
+        comes_again: bool = False,
+        tell: Callable[[str], object] = lambda line: None,
+    ) -> None:
         self.options = options
         self.namespace = namespace
         self._folder = folder
         self._listener = listener
         self._comes_again = comes_again
+        self._tell = tell
+        self.is_at_rest = True
         self._declared: set[str] = set()
         self.pairs: dict[str, Pair] = {}
         self.interrupted = asyncio.Event()
@@ -136,9 +151,11 @@ class Session:
         await asyncio.gather(*(pair.stop() for pair in self.pairs.values()))
         os.close(self._place.parent_fd)
         os.close(self._write_end)
-        if self.broker.reuses_names or not self._comes_again:
+        if self.broker.is_exact or (self.is_at_rest and not self._comes_again):
             with suppress(AsyaError):  # the run's own outcome matters more; what stays is in a namespace of its own
                 await asyncio.to_thread(self.broker.remove, self.namespace, sorted(self._declared))
+        elif self._declared:
+            self._tell(self.broker.kept(self.namespace))
         await asyncio.to_thread(shutil.rmtree, self.directory, ignore_errors=True)
 
     @property

@@ -183,7 +183,8 @@ class SqsAdmin:
     def remove_namespace(self, namespace: str, actors: Iterable[str]) -> list[str]:
         """Delete what `ensure_namespace` makes, except queues that hold messages or are another's; gives their names.
 
-        For a namespace whose processes have all ended, such as that of `asya run`: each queue is looked at once.
+        For a namespace of which is known that every envelope has ended, such as that of a complete `asya run`: each queue is looked at
+        once, and counts are late.
         """
         kept = []
         for queue in reversed(attributes.namespace_queues(namespace, actors)):
