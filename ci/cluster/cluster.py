@@ -34,6 +34,8 @@ def up(layout: Layout, add_ons: list[str]) -> None:
     if not binaries.is_built(layout, optional.modules(add_ons)):
         build(layout, add_ons)
     began = time.monotonic()
+    if not layout.run.exists():
+        layout.audit_log.unlink(missing_ok=True)  # a cluster's own, from its beginning
     for folder in (layout.logs, layout.pids):
         folder.mkdir(parents=True, exist_ok=True)
     pki.create(layout.pki)
@@ -59,20 +61,28 @@ def down(layout: Layout) -> None:
     if not layout.run.exists():
         return
     first, *others = _stages(layout)
-    for process in reversed([process for stage in others for process in stage]):
-        processes.stop(layout, process.name)
+    processes.stop_all(layout, [process.name for stage in others for process in stage])
     optional.clean(layout)
     # containerd owns the containers, so it must run to remove them.
     processes.start_all(layout, [components.containerd(layout)])
     images.remove_containers(layout)
-    for process in first:
-        processes.stop(layout, process.name)
+    processes.stop_all(layout, [process.name for process in first])
     host.unmount(layout)
     host.remove_network()
     host.remove_control_groups()
     host.remove_records(layout)
     shutil.rmtree(layout.run)
     print("down", flush=True)
+
+
+def stop(layout: Layout, name: str) -> None:
+    """Stop one host process, for tests of what happens then; `up` starts it again."""
+    _require_root()
+    names = [process.name for stage in _stages(layout) for process in stage]
+    if name not in names:
+        raise SystemExit(f"there is no process {name}; expected one of {', '.join(names)}")
+    processes.stop(layout, name)
+    print(f"{name} stopped", flush=True)
 
 
 def status(layout: Layout) -> None:
@@ -99,6 +109,7 @@ def print_environment(layout: Layout) -> None:
     print(f'export KUBECONFIG="{layout.kubeconfig}"')
     print(f'export PATH="{layout.bin}:$PATH"')
     print(f'export NO_PROXY="{NODE_IP},${{NO_PROXY:-}}"')
+    print(f'export ASYA_CLUSTER_AUDIT_LOG="{layout.audit_log}"')
     print(f'export ASYA_CLUSTER_RABBITMQ_URL="amqp://{RABBITMQ_LOGIN}@{NODE_IP}:{RABBITMQ_PORT}/"')
     print(f'export ASYA_CLUSTER_RABBITMQ_MANAGEMENT_URL="http://{RABBITMQ_LOGIN}@{NODE_IP}:{RABBITMQ_MANAGEMENT_PORT}"')
 
@@ -120,6 +131,7 @@ def _arguments() -> argparse.Namespace:
         ("build", build),
         ("up", up),
         ("down", down),
+        ("stop", stop),
         ("status", status),
         ("load", load),
         ("env", print_environment),
@@ -129,6 +141,8 @@ def _arguments() -> argparse.Namespace:
         if action in (build, up):
             names = list(optional.ADD_ONS)
             verb.add_argument("--with", dest="add_ons", action="append", choices=names, default=[], help="an add-on")
+        if action is stop:
+            verb.add_argument("name", metavar="PROCESS")
         if action is load:
             verb.add_argument("archives", type=Path, nargs="+", metavar="IMAGE_TAR")
     return parser.parse_args()

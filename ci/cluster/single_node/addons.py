@@ -8,7 +8,7 @@ from . import binaries, images, pki
 from .layout import NODE, SOURCE, Layout, image
 from .processes import wait_until, without_proxies
 
-VOLUMES = 32
+VOLUMES = 64
 
 
 def load_images(layout: Layout) -> None:
@@ -40,7 +40,7 @@ def wait(layout: Layout) -> None:
 def wait_for(layout: Layout, what: str, resource: str, condition: str, log: str) -> None:
     path = f'{{.status.conditions[?(@.type=="{condition}")].status}}'
     query = ["get", resource, "--namespace=keda", f"--output=jsonpath={path}"]
-    wait_until(what, lambda: _kubectl(layout, *query).stdout == "True", 90, layout.logs / f"{log}.log")
+    wait_until(what, lambda: _kubectl(layout, *query).stdout == "True", 240, layout.logs / f"{log}.log")
 
 
 def apply(layout: Layout, manifests: str) -> None:

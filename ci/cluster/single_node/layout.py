@@ -70,6 +70,11 @@ class Layout:
         return self.root / "run"
 
     @property
+    def audit_log(self) -> Path:
+        """What the API server notes of calls by service accounts; see config/audit.yaml."""
+        return self.logs / "audit.log"
+
+    @property
     def pki(self) -> Path:
         return self.run / "pki"
 
