@@ -168,6 +168,11 @@ BEHAVIOURS: dict[str, Behaviour] = {
         source="docs/how-to/replay-failed-envelopes.md",
         components=("cli", "gateway"),
     ),
+    "plan:stranded": Behaviour(
+        sentence="`asya plan` says what a change adds, removes, renames and restarts, and ends with 1 if messages would be left behind.",
+        source="docs/how-to/change-a-flow.md",
+        components=("cli",),
+    ),
     "flow:same-as-python": Behaviour(
         sentence="A flow gives through its routers what it gives as plain Python: same handlers, payloads seen, result or exception.",
         source="docs/reference/flow-language.md",

@@ -42,6 +42,7 @@ def broker_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in (
         click.option("--project", metavar="DIR", help="The project that asya run --serve keeps up: its broker, namespace and records."),
         click.option("--queue-file", metavar="FILE", help="File of --transport embedded."),
+        click.option("--management-url", metavar="URL", help="http[s]://host:port of RabbitMQ's management API."),
         click.option("--namespace", metavar="NS", help="Whose queues. [default: that of --project]"),
         click.option(
             "--broker-url",
@@ -89,7 +90,10 @@ def place_of(given: Mapping[str, Any]) -> Place | None:
 
         where = RabbitSettings.from_url(given["broker_url"]).where
         return Place(
-            broker=RabbitBroker(url=given["broker_url"], password_file=Path(os.devnull)), namespace=namespace, name=f"RabbitMQ {where}"
+            broker=RabbitBroker(url=given["broker_url"], password_file=Path(os.devnull), management_url=given["management_url"]),
+            namespace=namespace,
+            name=f"RabbitMQ {where}",
+            management_url=given["management_url"],
         )
     if given["queue_file"]:
         file = Path(given["queue_file"])

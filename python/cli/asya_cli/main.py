@@ -17,6 +17,7 @@ COMMANDS: Final = {
     "flow": ("asya_cli.commands.flow", "flow", "Compile a Python function into router actors, or check one."),
     "key": ("asya_cli.commands.key", "key", "Make API keys for a gateway."),
     "mcp": ("asya_cli.commands.mcp", "mcp", "Call tools of a gateway."),
+    "plan": ("asya_cli.commands.plan", "plan", "See what a change of values files adds, removes, restarts and strands."),
     "run": ("asya_cli.commands.run", "run", "Run actors on this machine: one envelope, or until Ctrl-C."),
 }
 """Name: module, attribute, the sentence that the list shows."""

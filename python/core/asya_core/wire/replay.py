@@ -33,9 +33,9 @@ def replayed(old: Mapping[str, Any], *, new_id: str, deadline: str | None, start
 
     Raises RemoteFault ``bad_request``, Refused ``not_replayable``.
     """
-    entries, current = _place(old)
     if str(old.get("id", "")).startswith(UNREADABLE):
         raise Refused("not_replayable", "The message was no envelope", "its bytes are in the record's payload; send a correct one")
+    entries, current = _place(old)
     if start == "start":
         current = 0
     if actor is not None:
