@@ -178,8 +178,20 @@ def make_transport(settings: SidecarSettings) -> Transport:
             return EmbeddedTransport(settings.embedded_path, sync=settings.embedded_sync, max_message_bytes=settings.max_message_bytes)
         case "rabbitmq":
             return _rabbitmq(settings)
+        case "sqs":
+            from asya_core.transports.sqs import SqsSettings, SqsTransport
+
+            return SqsTransport(
+                SqsSettings(
+                    region=settings.sqs_region,
+                    endpoint=settings.sqs_endpoint,
+                    visibility_seconds=round(settings.sqs_visibility_seconds),
+                    max_message_bytes=settings.max_message_bytes,
+                ),
+                probe_queue=queue_name(settings.namespace, settings.actor),
+            )
         case other:
-            raise RemoteFault("bad_setting", f"ASYA_TRANSPORT is {other!r}; expected rabbitmq or embedded")
+            raise RemoteFault("bad_setting", f"ASYA_TRANSPORT is {other!r}; expected rabbitmq, sqs or embedded")
 
 
 def _rabbitmq(settings: SidecarSettings) -> Transport:

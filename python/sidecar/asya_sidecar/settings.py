@@ -5,7 +5,7 @@ The reference page docs/reference/sidecar.md holds the table; a test compares.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,6 +33,11 @@ __all__ = ["SidecarSettings", "make_policy", "read_sidecar_settings"]
 
 _DAY: Final = 86_400.0
 _MIB: Final = 1024 * 1024
+_SQS_TIMEOUT_SECONDS: Final = 11 * 3600.0
+_SQS_MAX_BYTES: Final = _MIB
+"""Of one message (asya_core.transports.sqs.settings); not imported, since that is for who uses it."""
+_SQS_THRESHOLD_BYTES: Final = 200_000
+"""SQS bills each 64 KiB, and a batch holds 1 MiB: five of these still travel together."""
 _FRAME_ROOM_BYTES: Final = 131_072
 """Room in a frame beside a payload that was fetched: the rest of its envelope."""
 
@@ -58,9 +63,12 @@ class SidecarSettings:
     namespace: str = setting(
         "ASYA_NAMESPACE", text("a namespace's name (RFC 1123 label)", check=_is_namespace), "Namespace of all queues.", required=True
     )
-    transport: str = setting("ASYA_TRANSPORT", choice("rabbitmq", "embedded"), "What moves the messages.", required=True)
+    transport: str = setting("ASYA_TRANSPORT", choice("rabbitmq", "sqs", "embedded"), "What moves the messages.", required=True)
     timeout_seconds: float = setting(
-        "ASYA_TIMEOUT", duration(0.001, _DAY, "more than 0, at most 24h"), "Limit of one run of the handler.", default="5m"
+        "ASYA_TIMEOUT",
+        duration(0.001, _DAY, "more than 0, at most 24h"),
+        "Limit of one run of the handler; on SQS at most 11h, since a message cannot stay in flight for more than 12h.",
+        default="5m",
     )
     grace_seconds: float = setting(
         "ASYA_GRACE",
@@ -98,7 +106,8 @@ class SidecarSettings:
     max_message_bytes: int = setting(
         "ASYA_MAX_MESSAGE_BYTES",
         size(1024, 512 * _MIB),
-        "A larger output is not sent and becomes `payload_too_large`; the default is RabbitMQ 4's limit.",
+        "A larger output is not sent and becomes `payload_too_large`; the default is RabbitMQ 4's limit. SQS takes 1 MiB, whatever stands "
+        "here.",
         default="16Mi",
     )
     socket: Path = setting("ASYA_SOCKET", path(), "Unix socket of the runtime.", default="/var/run/asya/runtime.sock")
@@ -114,7 +123,7 @@ class SidecarSettings:
     claim_threshold: int | None = setting(
         "ASYA_CLAIM_THRESHOLD",
         size(1024, 512 * _MIB),
-        "Bytes from which on a payload is large; less than `ASYA_MAX_MESSAGE_BYTES`; absent: half of that.",
+        "Bytes from which on a payload is large; less than `ASYA_MAX_MESSAGE_BYTES`; absent: half of that, on SQS 200 kB.",
     )
     claim_region: str | None = setting(
         "ASYA_CLAIM_REGION", text(), "Region of the bucket; absent: `AWS_REGION`, else boto3's own settings."
@@ -165,6 +174,16 @@ class SidecarSettings:
         "Kind of the actor's queue, as it was declared; it decides how attempts are counted.",
         default="quorum",
     )
+    sqs_region: str | None = setting("AWS_REGION", text(), "Region of the queues on SQS; absent: boto3's own settings.")
+    sqs_endpoint: str | None = setting(
+        "ASYA_SQS_ENDPOINT", url("http", "https"), "Address of another server that speaks SQS's protocol; absent: AWS."
+    )
+    sqs_visibility_seconds: float = setting(
+        "ASYA_SQS_VISIBILITY",
+        duration(1.0, _DAY / 2, "from 1s to 12h"),
+        "After which a message of a sidecar that ended without a word is handed to another; renewed every third of it. Whole seconds.",
+        default="2m",
+    )
     embedded_path: Path | None = setting(
         "ASYA_EMBEDDED_PATH", path(), "SQLite file that holds all queues; required with `ASYA_TRANSPORT=embedded`."
     )
@@ -185,6 +204,15 @@ def read_sidecar_settings(environment: Mapping[str, str]) -> SidecarSettings:
         raise _missing("ASYA_RABBITMQ_ADDRESS", "rabbitmq", "such as amqp://rabbitmq:5672")
     if settings.transport == "embedded" and settings.embedded_path is None:
         raise _missing("ASYA_EMBEDDED_PATH", "embedded", "the path of the SQLite file that all processes share")
+    if settings.transport == "sqs":
+        if settings.timeout_seconds > _SQS_TIMEOUT_SECONDS:
+            raise RemoteFault(
+                "bad_setting",
+                f"ASYA_TIMEOUT is {settings.timeout_seconds:g} s; expected at most 11h on SQS, "
+                "where a message cannot stay in flight for more than 12h",
+                "lower it",
+            )
+        settings = replace(settings, max_message_bytes=min(settings.max_message_bytes, _SQS_MAX_BYTES))
     if settings.claim_url is not None:
         _check_claims(settings)
     read_retry(settings.retry)
@@ -195,7 +223,7 @@ def claim_threshold(settings: SidecarSettings) -> int | None:
     """Bytes from which on a payload goes to claim storage; None without one."""
     if settings.claim_url is None:
         return None
-    return settings.claim_threshold or settings.max_message_bytes // 2
+    return settings.claim_threshold or (_SQS_THRESHOLD_BYTES if settings.transport == "sqs" else settings.max_message_bytes // 2)
 
 
 def _check_claims(settings: SidecarSettings) -> None:
