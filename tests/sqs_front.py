@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 T = TypeVar("T")
 Json = dict[str, Any]
 POLL_SECONDS: Final = 0.02
+MOST_POLL_SECONDS: Final = 0.15
 PREFIX: Final = "AmazonSQS."
 
 
@@ -129,34 +130,34 @@ class Front:
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = self._loop.create_task(self._serve(reader, writer))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+
+        def done(task: "asyncio.Task[None]") -> None:  # also of one that was cancelled before it began
+            self._tasks.discard(task)
+            writer.close()
+
+        task.add_done_callback(done)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
+        with suppress(OSError, asyncio.IncompleteReadError):
             while request := await _read(reader):
                 headers, body = request
                 action = headers.get("x-amz-target", "").removeprefix(PREFIX)
                 self.calls[action] += 1
                 asked = self._loop.create_task(self._answer(action, json.loads(body or b"{}")))
-                gone = self._loop.create_task(_end_of(reader))
-                done, _ = await asyncio.wait((asked, gone), return_when=asyncio.FIRST_COMPLETED)
-                gone.cancel()
-                if asked not in done:
-                    asked.cancel()
-                    return
-                reply = asked.result()
+                gone = self._loop.create_task(reader.read(1))  # nothing comes before the answer but the end
+                try:
+                    await asyncio.wait((asked, gone), return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    for task in (asked, gone):
+                        task.cancel()
+                    await asyncio.wait((asked, gone))
+                reply = DROPPED if asked.cancelled() else asked.result()
                 if reply.status == 0:
                     return
                 if self.delay_seconds:
                     await asyncio.sleep(self.delay_seconds)
                 writer.write(_written(reply))
                 await writer.drain()
-        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass
-        finally:
-            writer.close()
-            with suppress(OSError, asyncio.CancelledError):
-                await writer.wait_closed()
 
     async def _answer(self, action: str, asked: Json) -> Reply:
         async def forward(arguments: Json) -> Reply:
@@ -176,6 +177,7 @@ class Front:
     async def _poll(self, asked: Json) -> Reply:
         wait = int(asked.get("WaitTimeSeconds", 0))
         until = self._loop.time() + wait
+        pause = POLL_SECONDS
         while True:
             receiving = self._loop.create_task(self._receive(asked))
             self._background.add(receiving)
@@ -188,7 +190,8 @@ class Front:
                 raise
             if reply.status != 200 or reply.body.get("Messages") or self._loop.time() >= until:
                 return reply
-            await asyncio.sleep(POLL_SECONDS)
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, MOST_POLL_SECONDS)
 
     async def _receive(self, asked: Json) -> Reply:
         return await self._upstream("ReceiveMessage", {**asked, "WaitTimeSeconds": 0})
@@ -237,16 +240,13 @@ class Front:
                 writer.close()
                 raise
             if answer is not None:
-                self._idle.append((reader, writer))
                 headers, text = answer
+                if headers.get("connection") == "close":
+                    writer.close()
+                else:
+                    self._idle.append((reader, writer))
                 return Reply(status=int(headers["status"]), body=json.loads(text or b"{}"))
             writer.close()  # a kept connection that the server had closed
-
-
-async def _end_of(reader: asyncio.StreamReader) -> None:
-    """Returns when the caller is gone. What it sends before it has an answer (nothing, in HTTP/1.1 as it is used) stays unread."""
-    while not reader.at_eof() and reader.exception() is None:
-        await asyncio.sleep(POLL_SECONDS)
 
 
 async def _read(reader: asyncio.StreamReader) -> tuple[dict[str, str], bytes] | None:
@@ -258,6 +258,8 @@ async def _read(reader: asyncio.StreamReader) -> tuple[dict[str, str], bytes] | 
     first, *lines = head.decode("latin-1").split("\r\n")
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines if line)}
     headers["status"] = first.split(" ")[1]
+    if first.startswith("HTTP/1.0"):
+        headers["connection"] = "close"
     if headers.get("transfer-encoding") == "chunked":
         body = b""
         while size := int(await reader.readline(), 16):

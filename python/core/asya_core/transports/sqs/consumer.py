@@ -81,6 +81,7 @@ class Consumer:
         self._asked = 0
         self._was_full = False
         self._failures = 0
+        self._is_paused = False
         self._generation = 0
         self._poll_timer: asyncio.TimerHandle | None = None
         self._renew_timer: asyncio.TimerHandle | None = None
@@ -96,6 +97,7 @@ class Consumer:
         if self._queue is None:
             self._generation += 1
             self._failures = 0
+            self._is_paused = False
         self._queue, self._prefetch = queue, prefetch
         self._hand_over()
         self._poll_soon()
@@ -161,7 +163,7 @@ class Consumer:
 
     def resume(self) -> None:
         """The link is back: nothing waits any longer."""
-        self._failures = 0
+        self._is_paused = False
         self._deletes.resume()
         self._changes.resume()
         self._renew()
@@ -177,23 +179,24 @@ class Consumer:
         if self._renew_timer is not None:
             self._renew_timer.cancel()
         self._is_closed = True
-        deadline = self._loop.call_later(seconds, lambda: finish())
-        lines = [self._deletes, self._changes]
+        deadline: asyncio.TimerHandle | None = None
 
         def finish() -> None:
-            if lines:
-                lines.clear()
+            nonlocal deadline
+            if deadline is not None:
                 deadline.cancel()
+                deadline = None
                 self._deletes.stop()
                 self._changes.stop()
                 done()
 
         def line_empty() -> None:
-            if all(line.is_empty for line in (self._deletes, self._changes)):
+            if self._deletes.is_empty and self._changes.is_empty:
                 self._loop.call_soon(finish)
 
-        for line in tuple(lines):
-            line.flush(line_empty)
+        deadline = self._loop.call_later(seconds, finish)
+        self._deletes.flush(line_empty)
+        self._changes.flush(line_empty)
 
     # --------------------------------------------------------------------------------------------------------- receiving
 
@@ -210,18 +213,20 @@ class Consumer:
         if self._free >= min(MAX_BATCH_ENTRIES, self._prefetch) or self._prefetch < MAX_BATCH_ENTRIES or not self._unsettled:
             self._poll_soon()
         elif self._poll_timer is None and self._queue is not None:
-            self._poll_timer = self._loop.call_later(_GATHER_SECONDS, self._poll_due)
+            self._set_poll_timer(_GATHER_SECONDS)
 
     def _poll_due(self) -> None:
         self._poll_timer = None
+        self._is_paused = False
         self._poll_soon()
 
     def _poll_soon(self) -> None:
         """Poll if there is room; one poll waits for messages, the others only under load and take what is there."""
-        while self._queue is not None and not self._is_closed and self._failures == 0 and self._free > 0:
-            if self._polls and not (self._was_full and self._polls < _POLLS):
+        while self._queue is not None and not self._is_closed and not self._is_paused and self._free > 0:
+            if self._polls and not (self._was_full and self._failures == 0 and self._polls < _POLLS):
                 return
-            self._poll(wait_seconds=0 if self._polls else self._settings.wait_seconds)
+            # After a failure no long wait before the first answer tells that all is well.
+            self._poll(wait_seconds=0 if self._polls or self._failures else self._settings.wait_seconds)
 
     def _poll(self, *, wait_seconds: int) -> None:
         assert self._queue is not None
@@ -295,15 +300,14 @@ class Consumer:
 
     def _poll_later(self, fault: Fault) -> None:
         self._failures += 1
+        self._is_paused = True
         backoff = _MISSING if fault in (Fault.NO_QUEUE, Fault.DENIED, Fault.BAD_REQUEST) else _AGAIN
+        self._set_poll_timer(backoff.delay_seconds(self._failures, random.random))
+
+    def _set_poll_timer(self, seconds: float) -> None:
         if self._poll_timer is not None:
             self._poll_timer.cancel()
-        self._poll_timer = self._loop.call_later(backoff.delay_seconds(self._failures, random.random), self._poll_again)
-
-    def _poll_again(self) -> None:
-        self._poll_timer = None
-        if self._queue is not None and not self._is_closed and not self._polls and self._free > 0:
-            self._poll(wait_seconds=0)  # no long wait before the first answer tells that all is well
+        self._poll_timer = self._loop.call_later(seconds, self._poll_due)
 
     # ---------------------------------------------------------------------------------------------------------- renewing
 
