@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Generic, Protocol, TypeVar
 
-from asya_core.wire.errors import AsyaError, Unavailable
+from asya_core.wire.errors import AsyaError, Refused, RemoteFault, Unavailable
 
 __all__ = ["CALL_SECONDS", "BrokerCalls", "Closable"]
 
@@ -94,4 +94,7 @@ class BrokerCalls(Generic[A]):
         if admin is None:
             admin = self._local.admin = self._connect()
             self._admins.append(admin)
-        return work(admin)
+        try:
+            return work(admin)
+        except RemoteFault as fault:  # settings of ours that no library can work with: for a person, as what a broker refuses
+            raise Refused(fault.code, fault.message, fault.hint) from fault

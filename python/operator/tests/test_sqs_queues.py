@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from asya_core.transports.sqs import SqsAdmin
+from asya_core.transports.sqs import SqsAdmin, SqsSettings
 from asya_core.transports.sqs.attributes import OWNER_TAG, found_redrive, namespace_queues
 from asya_core.transports.sqs.client import connect
 from asya_core.wire.errors import Refused, Unavailable
 from asya_operator.conditions import Depth
 from asya_operator.sqs_queues import SqsQueues
-from tests.sqs_servers import SERVERS, Recorder, Refusal, endpoint, new_namespace, recorder, settings
+from tests.sqs_servers import KEYS, SERVERS, Recorder, Refusal, endpoint, new_namespace, recorder, settings
 
 ACTORS = ("ocr", "one", "two")
 
@@ -198,8 +198,6 @@ def test_minute_of_one_deleted_queue_does_not_keep_others_waiting(watched, names
 
 
 def test_credentials_that_are_missing_are_told_with_the_remedy(namespace, monkeypatch):
-    from asya_core.transports.sqs import SqsSettings
-
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
@@ -211,6 +209,28 @@ def test_credentials_that_are_missing_are_told_with_the_remedy(namespace, monkey
             await queues.ensure(namespace, "ocr", None)
         assert caught.value.code == "no_credentials"
         assert "give the service account a role" in str(caught.value)
+        await queues.close()
+
+    asyncio.run(whole())
+
+
+@pytest.mark.parametrize(
+    ("region", "kind", "sentence"),
+    [
+        ("eu-centrl-1", Unavailable, "SQS has no region eu-centrl-1, did you mean eu-central-1?"),
+        ("eu central 1", Refused, "SQS client cannot be made"),
+    ],
+)
+def test_region_that_is_mistyped_is_told(namespace, monkeypatch, region, kind, sentence):
+    # A proxy that is not there stands for a host name that does not exist: nothing leaves this machine.
+    for name, value in {**KEYS, "HTTPS_PROXY": "http://127.0.0.1:1", "AWS_EC2_METADATA_DISABLED": "true"}.items():
+        monkeypatch.setenv(name, value)
+
+    async def whole() -> None:
+        queues = SqsQueues(SqsSettings(region=region))
+        with pytest.raises(kind) as caught:
+            await queues.depths(namespace, ["x"])
+        assert sentence in caught.value.message
         await queues.close()
 
     asyncio.run(whole())

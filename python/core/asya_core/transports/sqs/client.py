@@ -183,19 +183,36 @@ def meaning(settings: SqsSettings, problem: str, error: Exception) -> AsyaError:
         case Fault.NO_QUEUE:
             return Refused("no_such_queue", f"{settings.where}: {problem}: there is no such queue", "declare it first")
         case Fault.DENIED if isinstance(error, ClientError):
-            code, hint = "broker_refused", "correct the credentials, or give their role the rights that docs/reference/sqs.md lists"
+            code, hint = "broker_refused", "correct the credentials, or give their role the rights that docs/how-to/run-on-aws.md lists"
             return Unavailable(code, told, "renew the credentials") if error_code(error) in _STALE else Refused(code, told, hint)
         case Fault.DENIED:
             hint = "give the service account a role, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
             return Refused("no_credentials", told, hint)
         case Fault.NOT_SENT | Fault.UNCERTAIN:
-            return Unavailable("broker_unavailable", told, "check endpoint, region and network")
+            return Unavailable("broker_unavailable", told + _doubt_of_region(settings), "check endpoint, region and network")
         case Fault.THROTTLED:
             return Unavailable("broker_unavailable", told, "trying again helps")
         case Fault.BAD_REQUEST if isinstance(error, ClientError) and error_code(error) == "QueueDeletedRecently":
             return Unavailable("queue_deleted_recently", told, "try again in a minute", retry_after_seconds=60.0)
         case Fault.BAD_REQUEST:
             return Refused("broker_refused", told, "look the code up in the API reference of SQS")
+
+
+def _doubt_of_region(settings: SqsSettings) -> str:
+    """A region that is mistyped shows as a host name that does not exist: the end of a sentence that says so."""
+    region = settings.region
+    if settings.endpoint is not None or region is None or region in _regions():
+        return ""
+    import difflib  # here, as every sidecar imports this module and hardly one asks
+
+    near = difflib.get_close_matches(region, _regions(), n=1)
+    return f"; SQS has no region {region}{f', did you mean {near[0]}?' if near else ' that is known here'}"
+
+
+@functools.cache
+def _regions() -> tuple[str, ...]:
+    session = botocore.session.Session()
+    return tuple(region for part in session.get_available_partitions() for region in session.get_available_regions("sqs", part))
 
 
 class Api:
