@@ -68,7 +68,7 @@ class Sidecar:
         settings = self._settings
         asyncio.get_running_loop().set_exception_handler(self._escaped)
         metrics = SidecarMetrics(settings.actor)
-        transport = make_transport(settings)
+        transport = make_transport(settings, counted=metrics.transport_calls.add)
         decider = Decider(make_policy(settings), Random())
         consumer = Consumer(decider, metrics=metrics, log=self._log, closed=self._transport_closed.set, failed=self._failed)
         runtime = RuntimeClient(
@@ -168,8 +168,13 @@ class Sidecar:
         self._leaving.set()
 
 
-def make_transport(settings: SidecarSettings) -> Transport:
-    """The transport of the settings. Imports that one only: the other's client library costs memory and start-up time."""
+def make_transport(settings: SidecarSettings, *, counted: Callable[[str], None] = lambda _action: None) -> Transport:
+    """The transport of the settings. Imports that one only: the other's client library costs memory and start-up time.
+
+    Args:
+        settings: which, and where.
+        counted: told each API call of a transport whose calls are billed.
+    """
     match settings.transport:
         case "embedded":
             from asya_core.transports.embedded import EmbeddedTransport
@@ -189,6 +194,7 @@ def make_transport(settings: SidecarSettings) -> Transport:
                     max_message_bytes=settings.max_message_bytes,
                 ),
                 probe_queue=queue_name(settings.namespace, settings.actor),
+                counted=counted,
             )
         case other:
             raise RemoteFault("bad_setting", f"ASYA_TRANSPORT is {other!r}; expected rabbitmq, sqs or embedded")

@@ -38,6 +38,9 @@ class SidecarMetrics:
         self.connected = registry.gauge("connected", "Whether a link to the broker is up, 0 or 1.", ("link",))
         self.reconnects = registry.counter("reconnects_total", "Times that a link to the broker came back.", ("link",))
         self.blocked = registry.gauge("blocked", "Whether the broker takes no publishes, 0 or 1.")
+        self.transport_calls = registry.counter(
+            "transport_calls_total", "API calls of the transport; SQS only, where each is billed.", ("action",)
+        )
         self.progress_dropped = registry.counter("progress_dropped_total", "Progress reports that were lost.")
         self.claim_bytes = registry.counter("claim_bytes_total", "Bytes of payloads fetched from and put into claim storage.", ("op",))
         self.final_reports = registry.counter("final_reports_total", "Final reports by the gateway's answer.", ("result",))

@@ -36,7 +36,9 @@ from asya_core.transports.base import (
 )
 from asya_core.transports.embedded import EmbeddedAdmin, EmbeddedTransport
 from asya_core.transports.rabbitmq import RabbitAdmin, RabbitSettings, RabbitTransport
+from asya_core.transports.sqs import SqsAdmin, SqsSettings, SqsTransport
 from asya_core.wire.names import ERROR_END, HAPPY_END, dead_letter_queue_name, queue_name
+from tests.sqs_servers import endpoint
 
 WAIT = 8.0
 """The one bound of every wait here, seconds: processes start within it on a busy machine."""
@@ -108,6 +110,25 @@ class RabbitBroker:
         request = urllib.request.Request(f"{self._management_url}/api/{what}", method=method, headers={"Authorization": f"Basic {word}"})
         with urllib.request.urlopen(request, timeout=WAIT) as answer:
             return bytes(answer.read())
+
+
+class SqsBroker:
+    """A server of ci/services.sh; each mesh has a namespace of its own, which is in the server's memory until that ends."""
+
+    def __init__(self, endpoint: str) -> None:
+        self.namespace = f"p{uuid.uuid4().hex[:8]}"
+        self._settings = SqsSettings(endpoint=endpoint, access_key_id="test", secret_access_key="test")
+        self.environment = {
+            "ASYA_TRANSPORT": "sqs",
+            "ASYA_SQS_ENDPOINT": endpoint,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_REGION": "us-east-1",
+        }
+        self.admin: QueueAdmin = SqsAdmin(self._settings, counts_lag_seconds=0)
+
+    def transport(self) -> Transport:
+        return SqsTransport(self._settings)
 
 
 class Process:
@@ -269,7 +290,7 @@ class Mesh:
         self._tokens = 0
         self.declared: set[str] = set()
         self._sender = self._open(lambda event: self._outcomes.put(event) if isinstance(event, Published) else None)
-        self.declare(HAPPY_END, ERROR_END)
+        self.declare(ERROR_END, HAPPY_END)  # in this order: SQS wants a dead-letter queue to be there
 
     def queue(self, actor: str) -> str:
         return queue_name(self.broker.namespace, actor)
@@ -402,6 +423,15 @@ def rabbitmq_mesh(folder: Path, rabbit_broker: RabbitBroker) -> Iterator[Mesh]:
     for actor in mesh.declared:
         rabbit_broker.admin.purge(mesh.queue(actor))
     rabbit_broker.used |= mesh.declared
+
+
+@pytest.fixture
+def sqs_mesh(folder: Path) -> Iterator[Mesh]:
+    broker = SqsBroker(endpoint("sqs"))
+    mesh = Mesh(broker, folder)
+    yield mesh
+    mesh.close()
+    broker.admin.close()
 
 
 @pytest.fixture

@@ -49,22 +49,31 @@ def receive(mesh: Any, actor: str) -> Any:
 
 
 @pytest.mark.behaviour("claims:equal-bytes")
-@pytest.mark.parametrize("size", [1000, MIB - 1, MIB, MIB + 1, 20 * MIB])
-def test_a_payload_of_any_size_comes_out_as_it_went_in(mesh: Any, claims: Path, with_claims: dict[str, str], size: int) -> None:
-    mesh.actor("a", "sample.grow", **with_claims)
-    mesh.actor("b", "sample.identity", **with_claims)
+@pytest.mark.parametrize(
+    ("transport", "threshold"), [("embedded", MIB), pytest.param("rabbitmq", MIB, marks=pytest.mark.rabbitmq), ("sqs", 200_000)]
+)
+def test_payloads_of_any_size_come_out_of_three_actors_as_they_went_in(
+    request: pytest.FixtureRequest, claims: Path, transport: str, threshold: int
+) -> None:
+    mesh = request.getfixturevalue(f"{transport}_mesh")
+    # SQS has its own default, as it takes no more than 1 MiB at all.
+    settings = {"ASYA_CLAIM_URL": f"file://{claims}"} | ({} if transport == "sqs" else {"ASYA_CLAIM_THRESHOLD": str(threshold)})
+    mesh.actor("a", "sample.grow", **settings)
+    mesh.actor("b", "sample.identity", **settings)
+    mesh.actor("c", "sample.identity", **settings)
 
-    mesh.send("a", envelope({"size": size}, "a", "b"))
+    for size in (1000, MIB - 1, MIB, MIB + 1, 20 * MIB):
+        mesh.send("a", envelope({"size": size}, "a", "b", "c", envelope_id=str(size)))
 
-    ended = receive(mesh, "happy-end")
-    kept = sorted(claims.rglob("7/*"))
-    if size < MIB:
-        assert (ended["payload"], kept) == (text(size), [])
-    else:
-        [stored] = kept
-        assert len(json.dumps(ended)) < 1000
-        assert (ended["asya_claim"]["key"], ended["asya_claim"]["bytes"]) == (f"7/{stored.name}", size)
-        assert json.loads(stored.read_bytes()) == text(size)
+        ended = receive(mesh, "happy-end")
+        kept = sorted(claims.rglob(f"{size}/*"))
+        if size < threshold:
+            assert (ended["payload"], kept) == (text(size), [])
+        else:
+            [stored] = kept
+            assert len(json.dumps(ended)) < 1000
+            assert (ended["asya_claim"]["key"], ended["asya_claim"]["bytes"]) == (f"{size}/{stored.name}", size)
+            assert json.loads(stored.read_bytes()) == text(size)
 
 
 def test_a_large_payload_that_fails_is_kept_for_error_end(mesh: Any, claims: Path, with_claims: dict[str, str]) -> None:

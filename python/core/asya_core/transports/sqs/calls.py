@@ -79,7 +79,7 @@ class Calls:
 
     Args:
         client: of `client.make_client`.
-        counted: told the name of each call, in the calling thread.
+        counted: told the name of each call, in the thread that makes it.
     """
 
     def __init__(self, client: Any, *, counted: Callable[[str], None]) -> None:

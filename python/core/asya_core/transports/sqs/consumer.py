@@ -51,6 +51,7 @@ class Consumer:
         deliver: hands a message over.
         settled: tells the outcome of a retry or reject.
         on_answer: told of each answer, for the state of the link.
+        on_refused: told why messages are refused to us, or None after a poll that was not.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Consumer:
         deliver: Callable[[Delivered], None],
         settled: Callable[[Settled], None],
         on_answer: Callable[[Answer], None],
+        on_refused: Callable[[str | None], None],
     ) -> None:
         self._settings = settings
         self._calls = calls
@@ -71,6 +73,7 @@ class Consumer:
         self._deliver = deliver
         self._settled = settled
         self._on_answer = on_answer
+        self._on_refused = on_refused
         self._loop = asyncio.get_running_loop()
         self._queue: str | None = None
         self._prefetch = 0
@@ -249,6 +252,8 @@ class Consumer:
     def _received(self, queue: str, asked: int, generation: int, answer: Answer) -> None:
         if not self._is_closed:
             self._on_answer(answer)  # with the places still taken: it may begin another poll
+            if answer.fault in (None, Fault.DENIED):
+                self._on_refused(answer.reason or None)
         self._polls -= 1
         self._asked -= asked
         if self._is_closed or generation != self._generation:

@@ -9,6 +9,7 @@ nothing, and after a longer one `ReceiptsLost` is told before `Connected`.
 
 import asyncio
 import random
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -52,7 +53,7 @@ class SqsTransport:
     Args:
         settings: where, limits and times.
         probe_queue: a queue whose address is asked for to see whether the server answers; it need not be there.
-        counted: told the name of each API call, in the thread that makes it.
+        counted: told the name of each API call, on the loop.
     """
 
     def __init__(self, settings: SqsSettings, *, probe_queue: str = "asya", counted: Callable[[str], None] | None = None) -> None:
@@ -68,6 +69,8 @@ class SqsTransport:
         self._probes = 0
         self._probe_handle: asyncio.TimerHandle | None = None
         self._told: str | None = None
+        self._is_refused = False
+        self._uncounted: deque[str] = deque()
 
     @property
     def max_message_bytes(self) -> int:
@@ -82,7 +85,7 @@ class SqsTransport:
         self._sink = sink
         settings = self._settings
         client = make_client(settings, connections=_THREADS + _POLL_THREADS, longest_wait_seconds=settings.wait_seconds)
-        self._calls = Calls(client, counted=self._count)
+        self._calls = Calls(client, counted=self._uncounted.append)
         self._workers = Workers(self._loop, count=_THREADS, name="sqs-call")
         self._pollers = Workers(self._loop, count=_POLL_THREADS, name="sqs-poll")
         self._consumer = Consumer(
@@ -93,6 +96,7 @@ class SqsTransport:
             deliver=self._emit,
             settled=self._emit,
             on_answer=self._on_answer,
+            on_refused=self._refused,
         )
         self._publisher = Publisher(
             self._calls,
@@ -156,6 +160,10 @@ class SqsTransport:
     # ---------------------------------------------------------------------------------------------------------- the link
 
     def _on_answer(self, answer: Answer) -> None:
+        while self._uncounted:
+            action = self._uncounted.popleft()
+            if self._counted is not None:
+                self._counted(action)
         if self._is_closing:
             return
         if answer.is_link:
@@ -170,14 +178,29 @@ class SqsTransport:
             return
         self._is_up = True
         self._told = None
-        if self._was_up and self._consumer.expired():
-            self._consumer.lose_all()
-            self._emit(ReceiptsLost())
+        self._tell_lost_receipts()
         self._was_up = True
+        self._is_refused = False
         for link in Link:
             self._emit(Connected(link))
         self._publisher.resume()
         self._consumer.resume()
+
+    def _refused(self, reason: str | None) -> None:
+        """The server answers and refuses to give us messages, which nobody would see otherwise; None: no longer."""
+        if self._is_closing or (reason is not None) is self._is_refused:
+            return
+        self._is_refused = reason is not None
+        if reason is not None:
+            self._emit(Disconnected(Link.CONSUME, reason))
+        elif self._is_up:
+            self._tell_lost_receipts()
+            self._emit(Connected(Link.CONSUME))
+
+    def _tell_lost_receipts(self) -> None:
+        if self._was_up and self._consumer.expired():
+            self._consumer.lose_all()
+            self._emit(ReceiptsLost())
 
     def _failed(self, reason: str) -> None:
         now = self._loop.time()
@@ -219,7 +242,3 @@ class SqsTransport:
         self._workers.stop()
         self._pollers.stop()
         self._sink(Closed())
-
-    def _count(self, action: str) -> None:
-        if self._counted is not None:
-            self._counted(action)
