@@ -1,4 +1,4 @@
-"""The gateway over servers of SQS: calls arrive in the actor's queue, large ones by reference, and a missing queue is waited for."""
+"""The gateway over a server of SQS: calls arrive in the actor's queue, large ones by reference, and a missing queue is waited for."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from asya_core.transports.sqs import SqsAdmin
-from tests.sqs_servers import KEYS, REGION, SERVERS, endpoint, new_namespace, settings
+from tests.sqs_servers import KEYS, REGION, endpoint, new_namespace, settings
 
 Gateway = Any
 LARGE = {"text": "x" * 1_200_000}
@@ -26,9 +26,9 @@ class Queues:
         return [json.loads(body) for body in self.admin.peek(f"asya-{self.namespace}-{actor}", 100)]
 
 
-@pytest.fixture(params=SERVERS)
-def queues(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Queues]:
-    where, namespace = endpoint(request.param), new_namespace()
+@pytest.fixture
+def queues(tmp_path: Path) -> Iterator[Queues]:
+    where, namespace = endpoint("sqs"), new_namespace()
     admin = SqsAdmin(settings(where))
     admin.ensure_namespace(namespace, ["text-processor"])
     claims = tmp_path / "claims"
