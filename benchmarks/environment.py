@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 CONSTRAINTS = Path(__file__).with_name("constraints.txt")
-PACKAGES = ("celery", "dramatiq[rabbitmq]", "faststream[rabbit]", "uvloop")
+PACKAGES = ("celery", "dramatiq[rabbitmq]", "faststream[rabbit]", "fastapi", "psycopg[binary]", "uvicorn", "uvloop")
 
 
 def cache_folder() -> Path:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from benchmarks.brokers import Broker
 from benchmarks.processes import descendants, usage
-from benchmarks.systems.base import Handler, Harness, Job, QueueType, System, payload_of
+from benchmarks.systems.base import Handler, Harness, Job, Named, QueueType, System, payload_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,7 @@ class Contender:
         targets: by unit, what Asya's value divided by this one's should be at least (at most, where less is better); none: no target.
     """
 
-    system: System
+    system: Named
     name: str = ""
     queue_type: QueueType | None = None
     targets: Mapping[str, float] = field(default_factory=dict)
@@ -68,13 +68,14 @@ class Case:
         title: what is varied.
         contenders: Asya first.
         count: measured messages; warm_up: before them.
-        limits: by unit, what Asya's own value should be at least; none: only ratios count.
+        limits: by unit, what Asya's own value should be at least (at most, where less is better); none: only ratios count.
+        play: makes one run where no queue is in the way, in place of `measure`.
     """
 
     bench: str
     title: str
     contenders: tuple[Contender, ...]
-    measure: Measure
+    measure: Measure | None = None
     rounds: int
     count: int
     warm_up: int
@@ -84,9 +85,10 @@ class Case:
     handler_seconds: float = 0.0
     concurrency: int | None = None
     limits: Mapping[str, float] = field(default_factory=dict)
+    play: "Callable[[Contender, Case], Sample] | None" = None
 
 
-LESS_IS_BETTER = frozenset({"p50 ms", "p99 ms", "CPU µs/message"})
+LESS_IS_BETTER = frozenset({"p50 ms", "p99 ms", "CPU µs/message", "kB/stream", "last ms", "cores", "finals lost"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +108,9 @@ def compare(own: list[float], other: list[float]) -> Ratio:
 
 def run_once(case: Case, contender: Contender, broker: Broker, run: str) -> Sample:
     """Start the contender, warm it up, measure, end it."""
+    system = contender.system
+    assert isinstance(system, System)
+    assert case.measure is not None
     with tempfile.TemporaryDirectory(prefix="asya-bench-") as folder:
         job = Job(
             broker=broker,
@@ -116,9 +121,9 @@ def run_once(case: Case, contender: Contender, broker: Broker, run: str) -> Samp
             concurrency=case.concurrency,
             folder=Path(folder),
         )
-        harness = Harness(contender.system, job)
+        harness = Harness(system, job)
         try:
-            message = contender.system.message(job, payload_of(case.payload_bytes))
+            message = system.message(job, payload_of(case.payload_bytes))
             harness.fill(message(number) for number in range(case.warm_up))
             harness.wait_done(case.warm_up)
             sample = case.measure(harness, case)

@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,6 +35,11 @@ class ProcessGroup:
 
     log: Path
     _started: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    _afterwards: list[Callable[[], None]] = field(default_factory=list)
+
+    def afterwards(self, work: Callable[[], None]) -> None:
+        """Do this at the end too: end what runs beside them and is not measured."""
+        self._afterwards.append(work)
 
     def start(self, command: list[str], environment: dict[str, str], cwd: Path | None = None) -> subprocess.Popen[bytes]:
         """Start one; output goes to the log. Nothing of this process's environment is inherited but PATH, HOME and the like."""
@@ -44,6 +50,10 @@ class ProcessGroup:
             )
         self._started.append(process)
         return process
+
+    def forget(self) -> None:
+        """What was started has ended, as it should: from now on it is none of the group."""
+        self._started.clear()
 
     def roots(self) -> list[int]:
         """Those that were started, in order, without what they started."""
@@ -86,6 +96,9 @@ class ProcessGroup:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
         self._started.clear()
+        for work in self._afterwards:
+            work()
+        self._afterwards.clear()
 
 
 def descendants(roots: list[int]) -> list[int]:

@@ -91,8 +91,10 @@ def _limits(result: CaseResult, verdicts: Verdicts) -> str:
     texts = []
     for unit, limit in result.case.limits.items():
         value = statistics.median(result.values(0, unit))
-        verdict = verdicts.add(f"{result.case.bench} {result.case.title}: {unit} {value:.3f}, target {limit}", value >= limit)
-        texts.append(f"≥ {limit} {unit}: {verdict}")
+        less = unit in LESS_IS_BETTER
+        what = f"{result.case.bench} {result.case.title}: {unit} {value:.3f}, target {limit:g}"
+        verdict = verdicts.add(what, value <= limit if less else value >= limit)
+        texts.append(f"{'≤' if less else '≥'} {limit:g} {unit}: {verdict}")
     return "; ".join(texts)
 
 

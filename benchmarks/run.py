@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 from benchmarks import guards, report
@@ -24,7 +25,15 @@ from benchmarks.brokers import RabbitNode
 from benchmarks.measure import Case, Sample, dump, run_once
 
 ROOT = Path(__file__).parents[1]
-WORKLOADS = {"B1": "b01_one_hop", "B3": "b03_latency", "B4": "b04_quorum", "B5": "b05_payload", "B7": "b07_slow_handler"}
+WORKLOADS = {
+    "B1": "b01_one_hop",
+    "B2": "b02_progress",
+    "B3": "b03_latency",
+    "B4": "b04_quorum",
+    "B5": "b05_payload",
+    "B7": "b07_slow_handler",
+    "B8": "b08_gateway",
+}
 DOCS = ROOT / "docs" / "reference" / "benchmarks.md"
 BUSY_LOAD = 0.5
 
@@ -105,13 +114,17 @@ def _run_case(case: Case, versions: dict[str, dict[str, str]]) -> report.CaseRes
     samples: list[list[Sample]] = [[] for _ in case.contenders]
     began = time.monotonic()
     print(f"bench: {case.bench} {case.title}, {case.rounds} rounds", file=sys.stderr)
-    with RabbitNode() as broker:
+    with nullcontext() if case.play else RabbitNode() as broker:
         for turn in range(case.rounds):
             for index, contender in enumerate(case.contenders):
                 if absent[index] is not None:
                     continue
-                versions.setdefault(contender.label, contender.system.versions() | {"rabbitmq": broker.version})
-                sample = run_once(case, contender, broker, f"{case.bench.lower()}-{turn}-{index}")
+                versions.setdefault(contender.label, contender.system.versions() | ({"rabbitmq": broker.version} if broker else {}))
+                if case.play is not None:
+                    sample = case.play(contender, case)
+                else:
+                    assert broker is not None
+                    sample = run_once(case, contender, broker, f"{case.bench.lower()}-{turn}-{index}")
                 samples[index].append(sample)
                 values = ", ".join(f"{value:.4g} {unit}" for unit, value in sample.values.items())
                 left = f", {sample.left} messages left unsettled" if sample.left else ""

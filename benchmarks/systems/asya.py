@@ -7,6 +7,7 @@ from pathlib import Path
 
 from asya_core.transports.rabbitmq import settings, topology
 from benchmarks.brokers import free_port
+from benchmarks.doubles import GatewayDouble
 from benchmarks.processes import ProcessGroup
 from benchmarks.systems.base import Channel, Job, Message, QueueType, plain_message
 
@@ -21,11 +22,20 @@ class Asya:
         name: of the row.
         environment: further settings of the sidecar.
         namespace: of its queues.
+        gateway_answers_after: report progress to a double of the gateway that answers after so many seconds; see `benchmarks.doubles`.
     """
 
-    def __init__(self, name: str = "asya", *, environment: dict[str, str] | None = None, namespace: str = "bench") -> None:
+    def __init__(
+        self,
+        name: str = "asya",
+        *,
+        environment: dict[str, str] | None = None,
+        namespace: str = "bench",
+        gateway_answers_after: float | None = None,
+    ) -> None:
         self.name = name
         self._namespace = namespace
+        self._gateway_answers_after = gateway_answers_after
         self.setup = (
             "default settings: sidecar and runtime in two processes, confirms, mandatory publishes, ack after confirm, a log line each"
         )
@@ -63,6 +73,11 @@ class Asya:
         socket = job.folder / "socket" / "runtime.sock"
         socket.parent.mkdir(mode=0o770, exist_ok=True)
         group = ProcessGroup(job.folder / "asya.log")
+        reports = {}
+        if self._gateway_answers_after is not None:
+            double = GatewayDouble(self._gateway_answers_after)
+            group.afterwards(double.end)
+            reports = {"ASYA_GATEWAY_URL": double.url}
         source, sink = self.queues(job)
         runtime = {
             "ASYA_HANDLER": f"handlers.{job.handler}",
@@ -81,5 +96,5 @@ class Asya:
             "ASYA_SOCKET": str(socket),
             "ASYA_HEALTH_LISTEN": f"127.0.0.1:{free_port()}",
         }
-        group.start(self.sidecar_command, sidecar | self._environment, job.folder)
+        group.start(self.sidecar_command, sidecar | reports | self._environment, job.folder)
         return group

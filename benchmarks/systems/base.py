@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import pika
 import pika.adapters.blocking_connection
@@ -74,8 +74,8 @@ class Job:
         }
 
 
-class System(Protocol):
-    """A system that takes messages from one queue, runs a handler on each, and puts the result into the next."""
+class Named(Protocol):
+    """What the tables tell of any system."""
 
     name: str
     setup: str
@@ -88,6 +88,11 @@ class System(Protocol):
     def versions(self) -> dict[str, str]:
         """Version by distribution."""
         ...
+
+
+@runtime_checkable
+class System(Named, Protocol):
+    """A system that takes messages from one queue, runs a handler on each, and puts the result into the next."""
 
     def queues(self, job: Job) -> tuple[str, str]:
         """Names of source and sink."""

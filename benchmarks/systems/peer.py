@@ -2,7 +2,7 @@
 
 It is started with the variables of `Job.environment` (``BENCH_URL``, ``BENCH_SOURCE``, ``BENCH_SINK``, ``BENCH_HANDLER``, …), with
 the handlers of systems/apps/handlers.py in its working directory, and gets envelopes whose route is ``[a, b]``. Absent unless the
-variable is set.
+variable is set. With a gateway's double it finds that one's address in ``BENCH_GATEWAY``.
 """
 
 import os
@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.doubles import GatewayDouble
 from benchmarks.processes import ProcessGroup
 from benchmarks.systems.base import Channel, Job, Message, plain_message
 
@@ -17,10 +18,15 @@ APPS = Path(__file__).with_name("apps")
 
 
 class Peer:
-    """The executable of ``BENCH_PEER``."""
+    """The executable of ``BENCH_PEER``.
 
-    def __init__(self) -> None:
+    Args:
+        gateway_answers_after: see `benchmarks.doubles`.
+    """
+
+    def __init__(self, gateway_answers_after: float | None = None) -> None:
         self.name = "peer"
+        self._gateway_answers_after = gateway_answers_after
         self.setup = "the executable that BENCH_PEER names"
         self._command = os.environ.get("BENCH_PEER", "")
 
@@ -48,5 +54,10 @@ class Peer:
     def start(self, job: Job) -> ProcessGroup:
         source, sink = self.queues(job)
         group = ProcessGroup(job.folder / "peer.log")
-        group.start([self._command], job.environment(source, sink), APPS)
+        environment = job.environment(source, sink)
+        if self._gateway_answers_after is not None:
+            double = GatewayDouble(self._gateway_answers_after)
+            group.afterwards(double.end)
+            environment["BENCH_GATEWAY"] = double.url
+        group.start([self._command], environment, APPS)
         return group
