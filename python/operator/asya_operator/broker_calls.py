@@ -13,7 +13,7 @@ from typing import Final, Generic, Protocol, TypeVar
 
 from asya_core.wire.errors import AsyaError, Refused, RemoteFault, Unavailable
 
-__all__ = ["CALL_SECONDS", "BrokerCalls", "Closable"]
+__all__ = ["CALL_SECONDS", "THREADS", "BrokerCalls", "Closable"]
 
 CALL_SECONDS: Final = 10.0
 THREADS: Final = 4

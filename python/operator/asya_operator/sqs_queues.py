@@ -5,6 +5,7 @@ are corrected in place, and a queue that bears another owner's tag is left alone
 so for a minute, as SQS tells counts late.
 """
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -15,13 +16,15 @@ from asya_core.transports.sqs.admin import COUNTS_LAG_SECONDS
 from asya_core.transports.sqs.attributes import SqsQueue, actor_queue, dead_letter_queue
 from asya_core.wire.errors import Refused, Unavailable
 from asya_core.wire.names import ERROR_END
-from asya_operator.broker_calls import BrokerCalls
+from asya_operator.broker_calls import CALL_SECONDS, THREADS, BrokerCalls
 from asya_operator.conditions import Depth
 from asya_operator.queues import Ensured
 
 __all__ = ["SqsQueues"]
 
 _NOTHING = Counted(0, 0)
+_LOOK_SECONDS = 0.5
+"""The most that one look at a queue's counts may take on average, where there are many."""
 
 
 class SqsQueues:
@@ -79,11 +82,11 @@ class SqsQueues:
         return await self._calls.run("ensure", work, outcome=_outcome)
 
     async def depths(self, namespace: str, queues: list[str]) -> dict[str, Depth | None]:
-        """See `Queues.depths`. One call per queue."""
+        """See `Queues.depths`. One call per queue, shared out to the threads."""
 
-        def work(admin: SqsAdmin) -> dict[str, Depth | None]:
+        def work(admin: SqsAdmin, names: list[str]) -> dict[str, Depth | None]:
             found: dict[str, Depth | None] = {}
-            for name in queues:
+            for name in names:
                 try:
                     depth = admin.depth(name)
                 except Refused as error:
@@ -93,7 +96,12 @@ class SqsQueues:
                 found[name] = Depth(waiting=depth.ready, in_flight=depth.unsettled)
             return found
 
-        return await self._calls.run("depth", work, limit=max(10.0, len(queues) * 0.5))
+        shares = [share for start in range(THREADS) if (share := queues[start::THREADS])]
+        limit = max(CALL_SECONDS, len(queues) * _LOOK_SECONDS)
+        parts = await asyncio.gather(
+            *(self._calls.run("depth", lambda admin, names=share: work(admin, names), limit=limit) for share in shares)  # type: ignore[misc]
+        )
+        return {name: depth for part in parts for name, depth in part.items()}
 
     async def delete_if_empty(self, queue: str, *, owner: str) -> bool:
         """See `Queues.delete_if_empty`. Raises Unavailable ``queue_settling`` until the queue has seemed empty for long enough."""

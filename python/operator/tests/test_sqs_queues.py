@@ -102,7 +102,13 @@ def test_depths_leave_out_what_is_missing(where, namespace):
             call(where, "send_message", QueueUrl=found.address, MessageBody="x")
         assert call(where, "receive_message", QueueUrl=found.address, VisibilityTimeout=60)["Messages"]
         queue = f"asya-{namespace}-one"
-        assert await queues.depths(namespace, [queue, f"asya-{namespace}-two"]) == {queue: Depth(waiting=2, in_flight=1)}
+        await queues.ensure(namespace, "ocr", None)
+        missing = [f"asya-{namespace}-missing-{n}" for n in range(9)]
+        assert await queues.depths(namespace, [queue, *missing, f"asya-{namespace}-ocr"]) == {
+            queue: Depth(waiting=2, in_flight=1),
+            f"asya-{namespace}-ocr": Depth(waiting=0, in_flight=0),
+        }
+        assert await queues.depths(namespace, []) == {}
 
     run(where, body)
 
