@@ -289,7 +289,7 @@ BEHAVIOURS: dict[str, Behaviour] = {
         components=("operator", "charts"),
     ),
     "operator:sqs": Behaviour(
-        sentence="On SQS the quick start's manifest works as it is printed, and an actor follows its queue from no pod to several and back.",
+        sentence="On SQS the quick start's manifest works as it is printed, and an actor follows its queue from no pod up and back.",
         source="docs/how-to/run-on-aws.md",
         components=("operator", "charts"),
     ),
