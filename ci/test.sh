@@ -11,7 +11,7 @@ ci/pythons.sh >/dev/null # the newest Python that the runtime is tested on
 
 pure=(asya_core.wire asya_core.ops.backoff asya_core.transports.rabbitmq.topology asya_core.transports.sqs.attributes
       asya_sidecar.lifecycle asya_sidecar.decide asya_sidecar.effects asya_sidecar.retry asya_sidecar.splice
-      asya_flowc asya_cli.dlq.failures asya_cli.plan.compare
+      asya_flowc asya_cli.dlq.failures asya_cli.doctor.check asya_cli.doctor.rules asya_cli.plan.compare
       asya_operator.{compare,conditions,crd,desired,memory,observed,plan,policies,reasons,settings,spec,words}
       asya_gateway.access asya_gateway.progress asya_gateway.schema asya_gateway.status asya_gateway.strict_json asya_gateway.tools asya_gateway.ulid)
 coverage=(--cov-branch --cov-report=term:skip-covered)

@@ -173,6 +173,11 @@ BEHAVIOURS: dict[str, Behaviour] = {
         source="docs/how-to/change-a-flow.md",
         components=("cli",),
     ),
+    "doctor:remedy": Behaviour(
+        sentence="`asya doctor` tells each fault of an installation in one line with a remedy, goes on, and ends with 1.",
+        source="docs/how-to/check-an-installation.md",
+        components=("cli",),
+    ),
     "flow:same-as-python": Behaviour(
         sentence="A flow gives through its routers what it gives as plain Python: same handlers, payloads seen, result or exception.",
         source="docs/reference/flow-language.md",

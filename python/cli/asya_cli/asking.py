@@ -15,6 +15,7 @@ from asya_cli.output import Format, Talk, pretty_json
 
 if TYPE_CHECKING:
     from asya_cli.client import GatewayClient
+    from asya_cli.config import Config
 
 __all__ = ["Asking", "gateway_options", "table"]
 
@@ -42,12 +43,17 @@ class Asking:
         self.is_json = self.talk.format is Format.JSON
         self._url, self._token_file = given.pop("url"), given.pop("token_file")
 
+    def config(self) -> "Config":
+        """Address and credential that are in force. Raises RemoteFault ``bad_config``."""
+        from asya_cli.config import read_config
+
+        return read_config(os.environ, url=self._url, token_file=self._token_file)
+
     def client(self) -> "GatewayClient":
         """A client of the gateway that is meant. Raises RemoteFault ``bad_config``."""
         from asya_cli.client import GatewayClient
-        from asya_cli.config import read_config
 
-        return GatewayClient(read_config(os.environ, url=self._url, token_file=self._token_file))
+        return GatewayClient(self.config())
 
     def data(self, value: Any) -> None:
         """One JSON document on stdout."""

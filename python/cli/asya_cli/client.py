@@ -7,6 +7,7 @@ import json
 import time
 import uuid
 from collections.abc import Iterator, Mapping
+from email.utils import parsedate_to_datetime
 from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -26,6 +27,8 @@ _RESUME_SECONDS: Final = 30.0
 """How long a cut stream is resumed silently."""
 _TRIES: Final = 3
 _PAUSES: Final = (0.2, 0.5)
+_MCP_HANDSHAKE: Final = "2025-11-25"
+_MCP_STATELESS: Final = "2026-07-28"
 _PAGE: Final = 200
 """Envelopes that are asked for at once, the most that a gateway gives."""
 _PATIENCE_SECONDS: Final = 10.0
@@ -42,6 +45,7 @@ class GatewayClient:
 
     def __init__(self, config: Config) -> None:
         self._config = config
+        self._skew_seconds: float | None = None
         headers = {"User-Agent": f"asya/{__version__}", "Accept": "application/json"}
         if config.token is not None:
             headers["Authorization"] = f"Bearer {config.token.value}"
@@ -58,6 +62,40 @@ class GatewayClient:
     def close(self) -> None:
         """Let go of connections. Idempotent."""
         self._http.close()
+
+    @property
+    def has_key(self) -> bool:
+        """Whether it asks with a credential."""
+        return self._config.token is not None
+
+    @property
+    def is_chosen(self) -> bool:
+        """Whether the gateway's address was set somewhere, and is not the default."""
+        return self._config.url.origin != "default"
+
+    @property
+    def skew_seconds(self) -> float | None:
+        """How far the gateway's clock is ahead of this one's, by its last answer, to a second; None if it told no time."""
+        return self._skew_seconds
+
+    def mcp_version(self, method: str) -> str:
+        """The revision of MCP that the gateway speaks when asked by ``initialize`` or ``server/discover``. Raises Refused, Unavailable."""
+        meta = {"name": "asya", "version": __version__}
+        if method == "initialize":
+            params: dict[str, Any] = {"protocolVersion": _MCP_HANDSHAKE, "capabilities": {}, "clientInfo": meta}
+            headers = {}
+        else:
+            prefix = "io.modelcontextprotocol/"
+            names = {f"{prefix}protocolVersion": _MCP_STATELESS, f"{prefix}clientInfo": meta, f"{prefix}clientCapabilities": {}}
+            params, headers = {"_meta": names}, {"MCP-Protocol-Version": _MCP_STATELESS, "Mcp-Method": method}
+        headers["Accept"] = "application/json, text/event-stream"
+        answer = self._ask("POST", "/mcp", json_body={"jsonrpc": "2.0", "id": 1, "method": method, "params": params}, headers=headers)
+        result = answer.get("result")
+        if not isinstance(result, dict):
+            message = (answer.get("error") or {}).get("message") or "no result"
+            raise Refused("no_mcp", f"MCP {method} is refused: {message}", "is it a gateway of this version?")
+        versions = result.get("supportedVersions")
+        return str(result.get("protocolVersion") or ", ".join(versions if isinstance(versions, list) else []) or "nothing")
 
     def tools(self) -> list[dict[str, Any]]:
         """The tools that this caller may call."""
@@ -158,6 +196,7 @@ class GatewayClient:
             except httpx.HTTPError as error:
                 problem = self._unreachable(error)
                 continue
+            self._skew_seconds = _skew(answer.headers.get("date", ""))
             if answer.is_success:
                 return self._document(answer)
             problem = self._refusal(answer)
@@ -175,8 +214,9 @@ class GatewayClient:
 
     def _document(self, answer: httpx.Response) -> dict[str, Any]:
         try:
-            document = answer.json()
-        except ValueError:
+            is_stream = answer.headers.get("content-type", "").startswith("text/event-stream")
+            document = json.loads(next(read_events(iter(answer.text.splitlines()))).data) if is_stream else answer.json()
+        except (ValueError, StopIteration):
             document = None
         if not isinstance(document, dict):
             raise Refused("no_gateway", f"{self._url} answers, but is no gateway of Asya", self._where())
@@ -211,6 +251,13 @@ class GatewayClient:
 
 def _seconds_of(text: str) -> float | None:
     return float(text) if text.isdecimal() else None
+
+
+def _skew(date: str) -> float | None:
+    try:
+        return parsedate_to_datetime(date).timestamp() - int(time.time())
+    except ValueError:
+        return None
 
 
 def _listed(problem: Mapping[str, Any]) -> str:

@@ -5,7 +5,9 @@ Called by the commands `doctor` and `plan`. Every failure is an error of ours; n
 
 import json
 import os
+import time
 from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +20,8 @@ GROUP: Final = "asya.sh"
 _VERSION: Final = "v1alpha1"
 _SECONDS: Final = 15.0
 _PAGE: Final = 500
+_PARTIAL: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+"""Names and labels alone: what is in a Secret is not even sent."""
 _LOOK: Final = "try kubectl version with the same kubeconfig and context"
 
 
@@ -34,17 +38,28 @@ class Cluster:
         self._api = api
         self.name = name
         self.namespace = namespace
+        self._skew_seconds: float | None = None
 
-    def get(self, path: str, **query: str) -> dict[str, Any]:
+    @property
+    def skew_seconds(self) -> float | None:
+        """How far the API server's clock is ahead of this one's, by its last answer, to a second; None if it told no time."""
+        return self._skew_seconds
+
+    def get(self, path: str, *, metadata_only: bool = False, **query: str) -> dict[str, Any]:
         """The object or list at an API path such as ``/version``. Raises Unavailable, Refused ``forbidden``, ``not_found``."""
         from kubernetes.client.exceptions import ApiException
         from urllib3.exceptions import HTTPError
 
         try:
             call = self._api.param_serialize(
-                "GET", path, query_params=list(query.items()), header_params={"Accept": "application/json"}, auth_settings=["BearerToken"]
+                "GET",
+                path,
+                query_params=list(query.items()),
+                header_params={"Accept": _PARTIAL if metadata_only else "application/json"},
+                auth_settings=["BearerToken"],
             )
             answer = self._api.call_api(*call, _request_timeout=_SECONDS)
+            self._skew_seconds = _skew(answer.getheader("Date") or "")
             status, content = int(answer.status), answer.read()
         except ApiException as error:
             status, content = int(error.status or 0), (error.body or b"")
@@ -82,11 +97,11 @@ class Cluster:
                 return None
             raise
 
-    def items(self, path: str, **query: str) -> Iterator[dict[str, Any]]:
+    def items(self, path: str, *, metadata_only: bool = False, **query: str) -> Iterator[dict[str, Any]]:
         """Everything in the list at `path`, page by page."""
         more = ""
         while True:
-            page = self.get(path, **query, limit=str(_PAGE), **({"continue": more} if more else {}))
+            page = self.get(path, metadata_only=metadata_only, **query, limit=str(_PAGE), **({"continue": more} if more else {}))
             yield from page.get("items") or ()
             more = page.get("metadata", {}).get("continue") or ""
             if not more:
@@ -117,22 +132,30 @@ def connect(*, context: str | None = None) -> Cluster:
         ) from error
     config: Any = untyped
     configuration = client.Configuration()
+    file = os.environ.get("KUBECONFIG") or str(Path("~/.kube/config").expanduser())
     try:
         if context is None and os.environ.get("KUBERNETES_SERVICE_HOST") and not os.environ.get("KUBECONFIG"):
             config.load_incluster_config(client_configuration=configuration)
             namespace = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace").read_text(encoding="utf-8").strip()
             return Cluster(client.ApiClient(configuration), name="of this pod", namespace=namespace)
-        contexts, active = config.list_kube_config_contexts()
+        contexts, active = config.list_kube_config_contexts(config_file=file)
         chosen = next((each for each in contexts if each["name"] == context), None) if context else active
         if chosen is None:
             names = [each["name"] for each in contexts]
             raise RemoteFault("bad_kubeconfig", f"The kubeconfig has no context {context!r}", nearest(context or "", names))
-        config.load_kube_config(context=chosen["name"], client_configuration=configuration)
+        config.load_kube_config(config_file=file, context=chosen["name"], client_configuration=configuration)
     except (ConfigException, OSError, ValueError, TypeError) as error:
         raise RemoteFault("bad_kubeconfig", f"No cluster is known: {_reason(error)}", "set KUBECONFIG or give --context") from error
     configuration.retries = False
     namespace = (chosen.get("context") or {}).get("namespace") or "default"
     return Cluster(client.ApiClient(configuration), name=chosen["name"], namespace=namespace)
+
+
+def _skew(date: str) -> float | None:
+    try:
+        return parsedate_to_datetime(date).timestamp() - int(time.time())
+    except ValueError:
+        return None
 
 
 def _reason(error: BaseException) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Final, TextIO
 
 from asya_core.wire.errors import AsyaError
 
-__all__ = ["Format", "Mark", "Talk", "compact_json", "pretty_json"]
+__all__ = ["Format", "Mark", "Talk", "compact_json", "one_line", "pretty_json"]
 
 
 class Format(StrEnum):

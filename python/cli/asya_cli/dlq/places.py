@@ -18,24 +18,29 @@ if TYPE_CHECKING:
     from asya_cli.dlq.source import Source
     from asya_core.objects import ObjectStore
 
-__all__ = ["place_options", "source_of"]
+__all__ = ["objects_of", "place_options", "source_of", "storage_options"]
 
 _STORAGE_OPTIONS = ("storage", "s3_region", "s3_endpoint", "s3_path_style")
 
 
 def place_options(command: Callable[..., None]) -> Callable[..., None]:
     """The options that say where failed envelopes are, those of the broker included."""
-    command = broker_options(command)
+    command = storage_options(broker_options(command))
+    source = click.option(
+        "--source",
+        type=click.Choice(["gateway", "storage", "queue"]),
+        help="Where to look. [default: gateway; storage with --storage or --project]",
+    )
+    return source(command)
+
+
+def storage_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that name the crew's storage."""
     for option in (
         click.option("--s3-path-style", is_flag=True, help="The bucket in the path and not in the host name."),
         click.option("--s3-endpoint", metavar="URL", help="Address of an S3-compatible storage that is not AWS's."),
         click.option("--s3-region", metavar="REGION", help="Of the bucket. [env: AWS_REGION]"),
         click.option("--storage", metavar="URL", help="The crew's storage: s3://bucket/prefix or file:///folder."),
-        click.option(
-            "--source",
-            type=click.Choice(["gateway", "storage", "queue"]),
-            help="Where to look. [default: gateway; storage with --storage or --project]",
-        ),
     ):
         command = option(command)
     return command
@@ -62,7 +67,7 @@ def source_of(asking: Asking, given: dict[str, Any], *, holds: bool = False) -> 
                 raise RemoteFault("usage", "Replaying from a storage needs a broker", "give --broker-url and --namespace, or --project")
             from asya_cli.dlq.storage_source import StorageSource
 
-            return StorageSource(_objects(given), _mailbox(place), place.namespace if place else "none")
+            return StorageSource(objects_of(given), _mailbox(place), place.namespace if place else "none")
         case _:
             _refuse(given, _STORAGE_OPTIONS, kind)
             place = place_of(given)
@@ -79,7 +84,8 @@ def _refuse(given: dict[str, Any], names: tuple[str, ...], kind: str) -> None:
             raise RemoteFault("usage", f"--{name.replace('_', '-')} has no meaning with --source {kind}", "leave one of them out")
 
 
-def _objects(given: dict[str, Any]) -> "ObjectStore":
+def objects_of(given: dict[str, Any]) -> "ObjectStore":
+    """The storage that --storage or --project name. Raises RemoteFault ``usage``, ``bad_setting``."""
     from asya_core.objects import DirectoryLocation, S3Access, open_store, parse_location
 
     if given["storage"]:

@@ -273,6 +273,16 @@ def test_one_envelope_is_replayed_by_its_id_and_only_once(broken: Served) -> Non
     assert broken.asya("dlq", "replay", failed, "--again").stdout.split()[2] not in (failed, new)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_doctor_finds_the_served_project_well(broken: Served) -> None:
+    told = json.loads(broken.asya("doctor", *broken.directly(), "--output", "json").stdout)
+    assert told["ok"]
+    states = {each["check"]: each["state"] for each in told["checks"]}
+    for name in ("python", "settings", "values", "broker", "queues", "storage", "storage writable", "gateway", "tools", "mcp"):
+        assert states[name] == "good", told
+    assert states["clock of gateway"] == "good"
+
+
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("kind", KINDS[1:])
 def test_dead_letter_queue_is_emptied_by_a_replay_and_the_rest_stays(broken: Served) -> None:

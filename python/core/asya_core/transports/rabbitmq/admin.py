@@ -120,6 +120,30 @@ class RabbitAdmin:
             page += 1
         return found
 
+    def consumers(self, namespace: str) -> dict[str, tuple[int, int]]:
+        """Messages and consumers of all queues of a namespace, as `depths` finds them; a queue without counts yet has none."""
+        base = f"/api/queues/{quote(self._settings.vhost, safe='')}"
+        pattern = quote(f"^asya-{re.escape(namespace)}[-_]", safe="")
+        found: dict[str, tuple[int, int]] = {}
+        page, pages = 1, 1
+        while page <= pages:
+            query = f"page={page}&page_size=500&name={pattern}&use_regex=true&columns=name,messages,consumers"
+            answer = self._management(f"{base}?{query}", f"Namespace {namespace}")
+            pages = int(answer.get("page_count", 1))
+            for each in answer.get("items", ()):
+                found[str(each["name"])] = (int(each.get("messages") or 0), int(each.get("consumers") or 0))
+            page += 1
+        return found
+
+    def rights(self) -> dict[str, str]:
+        """Patterns ``configure``, ``write``, ``read`` of this user in the virtual host.
+
+        Raises Refused ``broker_refused`` unless the user has the tag administrator, ``no_such_queue`` if it has no rights at all.
+        """
+        user = self._settings.credentials().username
+        answer = self._management(f"/api/permissions/{quote(self._settings.vhost, safe='')}/{quote(user, safe='')}", f"User {user}")
+        return {name: str(answer.get(name, "")) for name in ("configure", "write", "read")}
+
     def delete(self, queue: str) -> None:
         """Delete the queue and what is in it. Not there is done."""
         self._call(lambda channel: channel.queue_delete(queue))
