@@ -7,6 +7,7 @@ import asyncio
 import hashlib
 import json
 import os
+import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -37,6 +38,10 @@ _DAY_MS: Final = 86_400_000
 _MAX_RECORD_BYTES: Final = 64 * 1024 * 1024
 _REPLAY_SECONDS: Final = 3600.0
 """Deadline of a replay whose tool is no longer there."""
+_MAX_SEARCHED: Final = 20_000
+"""Envelopes that one search for a text looks at: it has no index."""
+_LIKE: Final = re.compile(r"[\\%_]")
+_ESCAPED: Final = r"\\\g<0>"
 _BEAT_SECONDS: Final = 10.0
 """How often one who waits is told that the envelope still runs."""
 
@@ -60,7 +65,12 @@ class ArgumentsRefused(RemoteFault):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """What of the envelopes is asked for; None is no filter. Times in milliseconds."""
+    """What of the envelopes is asked for; None is no filter. Times in milliseconds.
+
+    Attributes:
+        text: is in the id, the actor or the error, whatever its case; of the newest 20,000 that pass the other filters.
+        brief: leave out results, which may be large.
+    """
 
     status: str | None = None
     tool: str | None = None
@@ -68,8 +78,10 @@ class Listing:
     actor: str | None = None
     parent: str | None = None
     code: str | None = None
+    text: str | None = None
     since: int | None = None
     until: int | None = None
+    brief: bool = False
     before: tuple[int, str] | None = None
     limit: int = 50
 
@@ -128,6 +140,7 @@ class Service:
         self._streams = streams
         self._clock = clock
         self._log = log
+        self._looks: dict[tuple[str, int, int], asyncio.Future[tuple[Row | None, list[Row]]]] = {}
         self._measures = measures
         self._records = records
         self._claims = claims or Claims(None, threshold_bytes=0, max_message_bytes=publisher.max_message_bytes, log=log)
@@ -250,6 +263,9 @@ class Service:
                 actor=wanted.actor,
                 parent=wanted.parent,
                 code=wanted.code,
+                text=None if wanted.text is None else f"%{_LIKE.sub(_ESCAPED, wanted.text.lower())}%",
+                brief=int(wanted.brief),
+                window=wanted.limit if wanted.text is None else _MAX_SEARCHED,
                 since=wanted.since,
                 until=wanted.until,
                 before_at=before_at,
@@ -289,7 +305,7 @@ class Service:
         """
         with self._streams.subscribed(envelope_id) as subscription:
             while True:
-                row, events = await self._row_and_events(principal, envelope_id, after)
+                row, events = await self._news(principal, envelope_id, after)
                 if events:
                     after = events[-1]["seq"]
                     yield row, events
@@ -302,15 +318,29 @@ class Service:
                 if not await subscription.wait(_BEAT_SECONDS):
                     yield row, []
 
+    async def _news(self, principal: Principal, envelope_id: str, after: int) -> tuple[Row, list[Row]]:
+        """As `_row_and_events`, for waiters: thousands that the same news has woken share one look into the store."""
+        key = (envelope_id, after, self._streams.generation(envelope_id))
+        look = self._looks.get(key)
+        if look is None:
+            look = self._looks[key] = asyncio.ensure_future(self._look(envelope_id, after))
+
+            def forget(done: "asyncio.Future[Any]") -> None:
+                del self._looks[key]
+                done.exception()  # told to those who wait, if they still do
+
+            look.add_done_callback(forget)
+        return _seen_by(principal, await asyncio.shield(look))
+
     async def _row_and_events(self, principal: Principal, envelope_id: str, after: int) -> tuple[Row, list[Row]]:
+        return _seen_by(principal, await self._look(envelope_id, after))
+
+    async def _look(self, envelope_id: str, after: int) -> tuple[Row | None, list[Row]]:
         def work(tx: Tx) -> tuple[Row | None, list[Row]]:
             row = tx.one("find_envelope", id=envelope_id)
             return row, tx.all("read_events", id=envelope_id, after=after, limit=_MAX_EVENTS) if row else []
 
-        row, events = await self._store.read(work)
-        if row is None or not principal.may_see(row["owner"]):
-            raise _no_envelope()
-        return row, events
+        return await self._store.read(work)
 
     # ----------------------------------------------------------------------------------------------------------------- cancel
 
@@ -474,6 +504,13 @@ def _check_operator(principal: Principal) -> None:
 def _already_replayed(row: Row) -> Refused:
     last = f"last as {row['replayed_as']}" if row["replayed_as"] else "but not yet"
     return Refused("already_replayed", f"The envelope was replayed, {last}", "look at that one; leave out if_replayed_as to replay again")
+
+
+def _seen_by(principal: Principal, found: tuple[Row | None, list[Row]]) -> tuple[Row, list[Row]]:
+    row, events = found
+    if row is None or not principal.may_see(row["owner"]):
+        raise _no_envelope()
+    return row, events
 
 
 def _no_envelope() -> Refused:

@@ -21,23 +21,36 @@ _MAX_IDS_PER_QUERY: Final = 500
 class Subscription:
     """One waiter: `wait` returns when something may have happened since the last time."""
 
-    __slots__ = ("_event",)
+    __slots__ = ("_is_news", "_waiter")
 
     def __init__(self) -> None:
-        self._event = asyncio.Event()
+        self._is_news = False
+        self._waiter: asyncio.Future[None] | None = None
 
     def wake(self) -> None:
         """Something may have happened."""
-        self._event.set()
+        self._is_news = True
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     async def wait(self, timeout_seconds: float) -> bool:
-        """Wait for news; False if none came in time."""
-        try:
-            await asyncio.wait_for(self._event.wait(), timeout_seconds)
-        except TimeoutError:
-            return False
-        self._event.clear()
-        return True
+        """Wait for news; False if none came in time. One future and one timer: thousands wait, and are woken at once."""
+        if not self._is_news:
+            loop = asyncio.get_running_loop()
+            self._waiter = loop.create_future()
+            timer = loop.call_later(timeout_seconds, _give_up, self._waiter)
+            try:
+                await self._waiter
+            finally:
+                timer.cancel()
+                self._waiter = None
+        is_news, self._is_news = self._is_news, False
+        return is_news
+
+
+def _give_up(waiter: "asyncio.Future[None]") -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 class Streams:
@@ -46,6 +59,7 @@ class Streams:
     def __init__(self) -> None:
         self._waiters: dict[str, set[Subscription]] = {}
         self._seen: dict[str, int] = {}
+        self._generations: dict[str, int] = {}
         self._draining = asyncio.Event()
 
     @property
@@ -71,12 +85,21 @@ class Streams:
             if not waiters:
                 self._waiters.pop(envelope_id, None)
                 self._seen.pop(envelope_id, None)
+                self._generations.pop(envelope_id, None)
 
     def notify(self, envelope_ids: Iterable[str]) -> None:
         """These envelopes have new events, committed."""
         for envelope_id in envelope_ids:
-            for subscription in self._waiters.get(envelope_id, ()):
+            waiters = self._waiters.get(envelope_id)
+            if not waiters:
+                continue
+            self._generations[envelope_id] = self.generation(envelope_id) + 1
+            for subscription in waiters:
                 subscription.wake()
+
+    def generation(self, envelope_id: str) -> int:
+        """Count of news of an envelope that somebody waits for. What is read after it rose has the news, so waiters may share it."""
+        return self._generations.get(envelope_id, 0)
 
     def drain(self) -> None:
         """Wake everybody; `is_draining` is True from now on."""

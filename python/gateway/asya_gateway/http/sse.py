@@ -4,6 +4,7 @@ Called by `rest`. Events are read from the store, so a slow reader costs no memo
 """
 
 import time
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack
 from typing import Final
@@ -26,6 +27,7 @@ _RETRY_MS: Final = 2_000
 _COLLAPSE: Final = 256
 """More events than this at once: progress among them is shown by its newest."""
 _KINDS: Final = ("status", "progress", "final")
+_RECENT: Final = 256
 
 
 class _HeldResponse(StreamingResponse):
@@ -59,15 +61,31 @@ async def _stream(service: Service, principal: Principal, envelope_id: str, afte
                 continue
             is_final = Status(row["status"]) in FINAL
             for event in _shown(events):
-                yield frame(event, row if event["kind"] == "final" and is_final else None)
+                yield frame(event, row, is_final=event["kind"] == "final" and is_final)
                 if event["kind"] == "final":
                     return
     except AsyaError:
         return  # the client comes back and is told then
 
 
-def frame(event: Row, final_row: Row | None) -> bytes:
-    """One event; the final one carries the whole view."""
+_recent: "OrderedDict[tuple[str, int], bytes]" = OrderedDict()
+"""Frames that other streams of the same envelope are about to send too; an event never changes."""
+
+
+def frame(event: Row, row: Row, *, is_final: bool) -> bytes:
+    """One event of `row`; the final one carries the whole view. An event for thousands of streams is encoded once."""
+    if is_final:
+        return _frame(event, row)
+    key = (row["id"], event["seq"])
+    made = _recent.get(key)
+    if made is None:
+        made = _recent[key] = _frame(event, None)
+        if len(_recent) > _RECENT:
+            _recent.popitem(last=False)
+    return made
+
+
+def _frame(event: Row, final_row: Row | None) -> bytes:
     data = view(final_row) if final_row is not None else event_view(event)
     kind: str = event["kind"]
     return b"event: " + kind.encode() + b"\nid: " + str(event["seq"]).encode() + b"\ndata: " + encode(data) + b"\n\n"
