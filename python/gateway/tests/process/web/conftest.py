@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -11,14 +12,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from asya_gateway.status import Status
-from asya_gateway.store.envelopes import Finished, NewEnvelope, create, finish
+from asya_gateway.store.queries import for_sqlite
 from asya_gateway.store.sqlite import SqliteStore
 
 Gateway = Any
@@ -48,6 +49,9 @@ OPTIONS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--disable-software-rasterizer",
+    "--in-process-gpu",
+    "--renderer-process-limit=1",
 )
 
 
@@ -134,28 +138,35 @@ def gateway(tmp_path_factory: pytest.TempPathFactory, gateway_of: Callable[..., 
 
 
 def fill_store(path: Path) -> None:
+    """Many final envelopes, by the store's own statements."""
+    begin = int(time.time() * 1000) - 40_000_000
+    made, ended = [], []
+    for number in range(MANY):
+        at = begin + number * 2_000
+        envelope = {"id": f"bulk-{number:05}", "tool": "nightly-import", "owner": "olga", "route": '["text-processor"]', "message": "{}"}
+        made.append(nothing_for("insert_envelope") | envelope | {"hop": 0, "now": at, "deadline_at": at + 86_400_000})
+        error = {"code": "handler_error", "type": "KeyError", "message": f"row {number}", "actor": "text-processor"}
+        outcome = {"status": "failed", "error": json.dumps(error)} if number % 50 == 0 else {"status": "succeeded", "error": None}
+        ended.append(nothing_for("finish") | outcome | {"id": envelope["id"], "now": at + 700, "done": 1, "actor": "text-processor"})
+
+    def many(tx: Any) -> None:
+        tx.many("insert_envelope", made)
+        tx.many("finish", ended)
+
     async def work() -> None:
         store = SqliteStore(path)
         await store.open()
         await store.write(many)
         await store.close()
 
-    def many(tx: Any) -> None:
-        begin = int(time.time() * 1000) - 40_000_000
-        for number in range(MANY):
-            at = begin + number * 2_000
-            envelope_id = f"bulk-{number:05}"
-            new = NewEnvelope(
-                id=envelope_id, tool="nightly-import", flow=None, owner="olga", route=["text-processor"], message="{}", now=at,
-                lease_until=at, deadline_at=at + 86_400_000,
-            )  # fmt: skip
-            create(tx, new)
-            error = {"code": "handler_error", "type": "KeyError", "message": f"row {number}", "actor": "text-processor"}
-            status = Status.FAILED if number % 50 == 0 else Status.SUCCEEDED
-            finish(tx, Finished(id=envelope_id, status=status, error=error if status is Status.FAILED else None), at + 700)
-
     with ThreadPoolExecutor(1) as thread:  # the browser's driver has a loop in this one
         thread.submit(lambda: asyncio.run(work())).result()
+
+
+@cache
+def nothing_for(statement: str) -> dict[str, None]:
+    """Each place of a statement, empty."""
+    return dict.fromkeys(re.findall(r"(?<![:\w]):([a-z_]+)", for_sqlite()[statement]))
 
 
 @pytest.fixture(scope="session")
@@ -179,38 +190,76 @@ def axe() -> str:
     return Path(got.stdout.strip()).read_text(encoding="utf-8")
 
 
-@pytest.fixture
-def opened(browser: Browser, gateway: Gateway) -> Iterator[Callable[..., Page]]:
-    """Opens the page as somebody who is signed in, or not; each test sees that nothing was refused or went wrong in it."""
-    contexts: list[BrowserContext] = []
-    wrong: list[str] = []
+@dataclass
+class Visitors:
+    """One page per person, kept from test to test: a new one costs a second of a processor, a move within it a tenth.
 
-    def open_(path: str = "", *, who: str | None = "anna", expected: tuple[str, ...] = (), **more: Any) -> Page:
-        context = browser.new_context(**({"base_url": gateway.public} | more))
-        context.set_default_timeout(WAIT_MS)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on(
-            "console",
-            lambda line: wrong.append(line.text) if line.type == "error" and not any(each in line.text for each in expected) else None,
-        )
-        if who is not None:
-            page.goto("/static/icon.svg")
-            status = page.evaluate(
-                """(key) => fetch("/login", {method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify({key})})
-                   .then((answer) => answer.status)""",
-                TOKENS[who],
-            )
-            assert status == 200
+    Attributes:
+        wrong: errors of the pages since the test began, but those that it expects.
+        expected: parts of their texts.
+    """
+
+    browser: Browser
+    public: str
+    kept: dict[str, Page] = field(default_factory=dict)
+    own: list[BrowserContext] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    expected: tuple[str, ...] = ()
+
+    def open(self, path: str = "", *, who: str | None = "anna", expected: tuple[str, ...] = (), **more: Any) -> Page:
+        """The page at `path` as somebody who is signed in, or not; a context of its own for the latter, and for what `more` asks of one."""
+        self.expected = expected
+        if who is None or more:
+            page = self._new(who, **more)
+            self.own.append(page.context)
+        else:
+            page = self.kept.get(who) or self._new(who)
+            self.kept[who] = page
         page.goto(f"/{path}")
         return page
 
+    def rest(self) -> None:
+        """Let kept pages show nothing that asks the gateway for news."""
+        for page in self.kept.values():
+            page.goto("/#/nothing")
+        while self.own:
+            self.own.pop().close()
+
+    def _new(self, who: str | None, **more: Any) -> Page:
+        context = self.browser.new_context(**({"base_url": self.public, "reduced_motion": "reduce"} | more))
+        context.set_default_timeout(WAIT_MS)
+        page = context.new_page()
+        page.on("pageerror", lambda error: self._heard(str(error)))
+        page.on("console", lambda line: self._heard(line.text) if line.type == "error" else None)
+        if who is not None:
+            page.goto("/static/icon.svg")
+            assert page.evaluate(SIGN_IN, TOKENS[who]) == 200
+        return page
+
+    def _heard(self, text: str) -> None:
+        if not any(each in text for each in self.expected):
+            self.wrong.append(text)
+
+
+SIGN_IN = """
+(key) => fetch("/login", {method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify({key})})
+    .then((answer) => answer.status)
+"""
+
+
+@pytest.fixture(scope="session")
+def visitors(browser: Browser, gateway: Gateway) -> Visitors:
     expect.set_options(timeout=WAIT_MS)
-    yield open_
-    for context in contexts:
-        context.close()
-    assert wrong == []
+    return Visitors(browser, gateway.public)
+
+
+@pytest.fixture
+def opened(visitors: Visitors) -> Iterator[Callable[..., Page]]:
+    """Opens the page; nothing may be refused or go wrong in it that the test does not expect."""
+    visitors.wrong.clear()
+    yield visitors.open
+    visitors.rest()
+    assert visitors.wrong == []
 
 
 @pytest.fixture
