@@ -29,6 +29,7 @@ _SIDECAR = "docs/explanation/sidecar-behaviour.md"
 _RUNTIME = "docs/reference/runtime.md"
 _ENVELOPE = "docs/reference/envelope.md"
 _RABBITMQ = "docs/reference/rabbitmq.md"
+_SQS = "docs/reference/sqs.md"
 _TRANSPORTS = "docs/reference/transports.md"
 _RESULTS = "docs/reference/results.md"
 _STORAGE = "docs/reference/storage.md"
@@ -52,6 +53,22 @@ BEHAVIOURS: dict[str, Behaviour] = {
         sentence="A broker that is killed and restarted, or closes all connections, loses nothing and needs no restart of a sidecar.",
         source=_SIDECAR,
         components=("sidecar", "rabbitmq"),
+    ),
+    "sqs:faults": Behaviour(
+        sentence="Throttling, server errors, answers that never come, batches that fail in part and double deliveries of SQS lose nothing, "
+        "and double only what SQS doubled.",
+        source=_SQS,
+        components=("sidecar", "sqs"),
+    ),
+    "sqs:renewed": Behaviour(
+        sentence="A message on SQS is renewed from its receive to its delete: a handler may run for longer than the visibility timeout.",
+        source=_SQS,
+        components=("sidecar", "sqs"),
+    ),
+    "sqs:calls": Behaviour(
+        sentence="Messages on SQS travel in batches: at most 0.35 API calls per message under load, and no wait without it.",
+        source=_SQS,
+        components=("sidecar", "sqs"),
     ),
     "crew:one-object-per-id": Behaviour(
         sentence="An end actor keeps one object per envelope id; a redelivery changes nothing and is answered with what is stored.",

@@ -174,6 +174,11 @@ class Front:
             self._remember_origins(action, asked, reply.body)
         return reply
 
+    async def hide(self, queue_url: str, handle: str, seconds: int) -> None:
+        """Change a message's visibility behind the callers' backs. For rules."""
+        arguments = {"QueueUrl": queue_url, "ReceiptHandle": handle, "VisibilityTimeout": seconds}
+        await self._upstream("ChangeMessageVisibility", arguments)
+
     async def _poll(self, asked: Json) -> Reply:
         wait = int(asked.get("WaitTimeSeconds", 0))
         until = self._loop.time() + wait

@@ -4,6 +4,7 @@ import asyncio
 import os
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final
 
 import pytest
@@ -13,51 +14,62 @@ from asya_core.transports.sqs import SqsAdmin, SqsSettings, SqsTransport
 from tests.sqs_front import Front, Json, Reply, error
 
 MAX_MESSAGE_BYTES: Final = 100_000
-VISIBILITY_SECONDS: Final = 2
-"""The least that leaves a loaded machine time to renew; SQS knows whole seconds only."""
+NOTICE_SECONDS: Final = 10.0
 
 
-def settings_for(endpoint: str) -> SqsSettings:
+def settings_for(endpoint: str, visibility_seconds: int = 4) -> SqsSettings:
     """What contract cases use: small limit, short visibility."""
     return SqsSettings(
         endpoint=endpoint,
         access_key_id="test",
         secret_access_key="test",
-        visibility_seconds=VISIBILITY_SECONDS,
+        visibility_seconds=visibility_seconds,
         max_message_bytes=MAX_MESSAGE_BYTES,
     )
 
 
-def sqs_transport(endpoint: str) -> SqsTransport:
+def sqs_transport(endpoint: str, visibility_seconds: str) -> SqsTransport:
     """See `settings_for`."""
-    return SqsTransport(settings_for(endpoint))
+    return SqsTransport(settings_for(endpoint, int(visibility_seconds)))
 
 
 class SqsHarness:
     """A namespace of the case's own."""
 
     service = "sqs"
-    visibility_seconds: Final = float(VISIBILITY_SECONDS)
+    visibility_seconds: float = 4.0
+    """Leaves a loaded machine time to renew and to delete; SQS knows whole seconds only."""
     ack_seconds: Final = 0.0
     exclusions: Mapping[int, str] = {}
 
     def __init__(self) -> None:
         self._front = front_of(self.service)
         self.namespace: str = f"c{uuid.uuid4().hex[:12]}"
+        self._transports: list[SqsTransport] = []
 
     def transport(self) -> SqsTransport:
-        return sqs_transport(self._front.endpoint)
+        transport = sqs_transport(self._front.endpoint, f"{self.visibility_seconds:.0f}")
+        self._transports.append(transport)
+        return transport
 
     def victim(self) -> RemoteTransport:
-        return RemoteTransport("tests.contract.harness_sqs:sqs_transport", self._front.endpoint, max_message_bytes=MAX_MESSAGE_BYTES)
+        arguments = (self._front.endpoint, f"{self.visibility_seconds:.0f}")
+        return RemoteTransport("tests.contract.harness_sqs:sqs_transport", *arguments, max_message_bytes=MAX_MESSAGE_BYTES)
 
     def admin(self) -> SqsAdmin:
         return SqsAdmin(settings_for(self._front.endpoint), counts_lag_seconds=0)
 
     async def cut_links(self) -> None:
-        """An outage that outlasts the visibility timeout: a shorter one breaks nothing, there is no connection that anything hangs on."""
+        """An outage that outlasts the visibility timeout: a shorter one breaks nothing, there is no connection that anything hangs on.
+
+        And that every transport has noticed; one that sends nothing meanwhile does not, which the bound is for.
+        """
         await asyncio.to_thread(self._front.cut)
-        await asyncio.sleep(VISIBILITY_SECONDS + 0.5)
+        await asyncio.sleep(self.visibility_seconds + 0.2)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(NOTICE_SECONDS):
+                while any(transport.is_connected for transport in self._transports):  # noqa: ASYNC110  # the events are the case's
+                    await asyncio.sleep(0.05)
         await asyncio.to_thread(self._front.heal)
 
     async def restart_broker(self) -> None:
@@ -83,6 +95,7 @@ class MotoHarness(SqsHarness):
     """The same against moto's server."""
 
     service = "moto"
+    visibility_seconds = 8.0
 
 
 def front_of(service: str) -> Front:

@@ -96,14 +96,10 @@ class Pair:
 
     def start_sidecar(self, crash_at: str = "") -> None:
         """Start the sidecar; `crash_at` as in `crashing_sidecar.py`."""
-        settings = self.mesh.settings
         environment = _clean_environment() | {
             "ASYA_ACTOR": self.spec.name,
             "ASYA_NAMESPACE": self.mesh.namespace,
-            "ASYA_TRANSPORT": "rabbitmq",
-            "ASYA_RABBITMQ_ADDRESS": f"amqp://{settings.host}:{settings.port}",
-            "ASYA_RABBITMQ_USERNAME": settings.username,
-            "ASYA_RABBITMQ_PASSWORD": settings.password,
+            **self.mesh.sidecar_environment(),
             "ASYA_SOCKET": str(self.socket),
             "ASYA_HEALTH_LISTEN": "off",
             "ASYA_LOG_DELIVERIES": "failures",
@@ -153,6 +149,16 @@ class Mesh:
         self.pairs = {spec.name: [Pair(self, spec, number) for number in range(spec.replicas)] for spec in self.actors}
         self.accepted: set[str] = set()
         self._taken: dict[str, list[dict[str, Any]]] = {HAPPY_END: [], ERROR_END: []}
+
+    def sidecar_environment(self) -> dict[str, str]:
+        """Which transport, and where."""
+        settings = self.settings
+        return {
+            "ASYA_TRANSPORT": "rabbitmq",
+            "ASYA_RABBITMQ_ADDRESS": f"amqp://{settings.host}:{settings.port}",
+            "ASYA_RABBITMQ_USERNAME": settings.username or "",
+            "ASYA_RABBITMQ_PASSWORD": settings.password or "",
+        }
 
     @property
     def names(self) -> list[str]:
@@ -208,13 +214,11 @@ class Mesh:
         with self.channel() as channel:
             channel.confirm_delivery()
             actors = route or self.names
-            for n in range(count):
-                identity = f"e{n}"
-                body = {"id": identity, "route": {"actors": actors, "current": 0}, "payload": {"n": n, **payload(n)}}
+            for identity, body in envelopes(count, actors, payload):
                 channel.basic_publish(
                     "",
                     queue_name(self.namespace, actors[0]),
-                    json.dumps(body).encode(),
+                    body,
                     pika.BasicProperties(delivery_mode=2),
                     mandatory=True,
                 )
@@ -296,6 +300,13 @@ class Mesh:
     def runs_of(self, actor: str) -> int:
         """Runs of an actor's handler so far."""
         return sum(count for (name, _), count in self.runs().items() if name == actor)
+
+
+def envelopes(count: int, actors: list[str], payload: Callable[[int], dict[str, Any]]) -> Iterator[tuple[str, bytes]]:
+    """Ids and messages."""
+    for n in range(count):
+        body = {"id": f"e{n}", "route": {"actors": actors, "current": 0}, "payload": {"n": n, **payload(n)}}
+        yield f"e{n}", json.dumps(body).encode()
 
 
 def _by_id(items: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:

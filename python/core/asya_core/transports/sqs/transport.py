@@ -68,7 +68,8 @@ class SqsTransport:
         self._failing_since: float | None = None
         self._probes = 0
         self._probe_handle: asyncio.TimerHandle | None = None
-        self._told: str | None = None
+        self._is_told_down = False
+        self._reason = ""
         self._is_refused = False
         self._uncounted: deque[str] = deque()
 
@@ -76,6 +77,11 @@ class SqsTransport:
     def max_message_bytes(self) -> int:
         """See `Transport.max_message_bytes`. A queue's own MaximumMessageSize may be less; then the server's word is the outcome."""
         return self._settings.max_message_bytes
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether requests are answered, as far as is known."""
+        return self._is_up
 
     def open(self, sink: Sink) -> None:
         """See `Transport.open`. Raises RemoteFault ``bad_setting`` if no region is known, Bug if called twice."""
@@ -177,7 +183,7 @@ class SqsTransport:
         if self._is_up:
             return
         self._is_up = True
-        self._told = None
+        self._is_told_down = False
         self._tell_lost_receipts()
         self._was_up = True
         self._is_refused = False
@@ -203,18 +209,26 @@ class SqsTransport:
             self._emit(ReceiptsLost())
 
     def _failed(self, reason: str) -> None:
-        now = self._loop.time()
+        self._reason = reason
         if self._failing_since is None:
-            self._failing_since = now
-        if self._is_up and now - self._failing_since >= _PATIENCE_SECONDS:
-            self._is_up = False
-        if not self._is_up and self._told is None:
-            self._told = reason
-            for link in Link:
-                self._emit(Disconnected(link, reason))
+            self._failing_since = self._loop.time()
+            self._loop.call_later(_PATIENCE_SECONDS, self._patience_over, self._failing_since)
+        if not self._is_up:
+            self._tell_down()
         if self._probe_handle is None:
             self._probes += 1
             self._probe_handle = self._loop.call_later(_PROBE.delay_seconds(self._probes, random.random), self._probe)
+
+    def _patience_over(self, since: float) -> None:
+        if self._failing_since == since and self._is_up and not self._is_closing:
+            self._is_up = False
+            self._tell_down()
+
+    def _tell_down(self) -> None:
+        if not self._is_told_down:
+            self._is_told_down = True
+            for link in Link:
+                self._emit(Disconnected(link, self._reason))
 
     def _probe(self) -> None:
         self._probe_handle = None
