@@ -58,7 +58,7 @@ def by_python(url: str, mode: str) -> dict[str, Any]:
             return {
                 "revision": client.protocol_version,
                 "tools": [plain(tool) for tool in (await client.list_tools()).tools],
-                "called": plain(await client.call_tool("greet", {"name": "Ada"}, progress_callback=heard)),
+                "called": plain(await client.call_tool("greet", {"name": "there"}, progress_callback=heard)),
                 "failed": plain(await client.call_tool("test_error_handling", {})),
                 "refused": plain(await client.call_tool("greet", {"name": 5})),
                 "unknown": await unknown(client),
@@ -88,8 +88,8 @@ def test_official_client_lists_and_calls_and_hears_of_failures(mcp_suite: Path, 
     assert tools["greet"]["inputSchema"]["properties"] == {"name": {"type": "string"}}
     called = told["called"]
     assert (called["content"][0]["text"], called["structuredContent"], called.get("isError", False)) == (
-        "Hello, Ada!",
-        {"result": "Hello, Ada!"},
+        "Hello, there!",
+        {"result": "Hello, there!"},
         False,
     )
     assert told["progress"] == sorted(told["progress"])
@@ -113,9 +113,9 @@ def test_inspector_lists_and_calls_and_hears_of_failures(mcp_suite: Path, mcp_ur
     code, listed, said = inspect("--method", "tools/list")
     assert code == 0, said
     assert "greet" in {tool["name"] for tool in listed["tools"]}
-    code, called, said = inspect("--method", "tools/call", "--tool-name", "greet", "--tool-arg", "name=Ada")
+    code, called, said = inspect("--method", "tools/call", "--tool-name", "greet", "--tool-arg", "name=there")
     assert code == 0, said
-    assert called["structuredContent"] == {"result": "Hello, Ada!"}
+    assert called["structuredContent"] == {"result": "Hello, there!"}
     code, failed, said = inspect("--method", "tools/call", "--tool-name", "test_error_handling")
     assert (code, failed["isError"]) == (5, True)
     assert failed["content"][0]["text"].startswith(FAILED)

@@ -265,7 +265,7 @@ def test_flow_and_tool_may_be_in_two_files():
         ({**TOOL, "inputSchema": {"type": "string"}}, "no type object"),
         ({**TOOL, "resultText": "answer"}, "expected a JSON Pointer"),
         ({**TOOL, "headers": {"team": "a", "asya-x": 1}}, "headers.asya-x"),
-        ({**TOOL, "allow": "anna"}, "no list of principals"),
+        ({**TOOL, "allow": "caller"}, "no list of principals"),
         ({**TOOL, "description": 5}, "is no text"),
         ({**TOOL, "timeout": "soon"}, "expected a duration"),
         ("actor: a", "is no mapping"),
@@ -304,13 +304,13 @@ def test_flow_in_two_files_is_refused_and_everything_given_is_kept():
         t={
             **TOOL,
             "headers": {"team": "a"},
-            "allow": {"anna": True, "bert": False},
+            "allow": {"caller": True, "stranger": False},
             "resultText": "/a",
             "outputSchema": {"type": "object"},
             "title": " T ",
         }
     ).tools["t"]
-    assert (tool.allow, tool.result_text, tool.title, tool.output is not None) == (frozenset({"anna"}), "/a", "T", True)
+    assert (tool.allow, tool.result_text, tool.title, tool.output is not None) == (frozenset({"caller"}), "/a", "T", True)
 
 
 @pytest.mark.parametrize("name", ["", "a b", "x" * 129, "asya_result", "ü"])
@@ -332,7 +332,7 @@ def test_name_in_two_files_is_refused():
 
 
 def who(*roles: str, tools: frozenset[str] | None = None) -> Principal:
-    return Principal(name="anna", roles=frozenset(Role(role) for role in roles), tools=tools)
+    return Principal(name="caller", roles=frozenset(Role(role) for role in roles), tools=tools)
 
 
 @pytest.mark.parametrize(
@@ -347,21 +347,21 @@ def who(*roles: str, tools: frozenset[str] | None = None) -> Principal:
 )
 def test_roles_include_what_stands_above_them(principal, calls, sees_others, changes_others):
     assert principal.may_call("t", None) is calls
-    assert principal.may_see("bert") is sees_others
-    assert principal.may_change("bert") is changes_others
+    assert principal.may_see("stranger") is sees_others
+    assert principal.may_change("stranger") is changes_others
 
 
 def test_own_envelopes_are_seen_and_changed():
-    assert who("call").may_see("anna")
-    assert who("call").may_change("anna")
+    assert who("call").may_see("caller")
+    assert who("call").may_change("caller")
 
 
 def test_tool_list_of_key_and_allow_of_tool_both_count():
     assert who("call", tools=frozenset({"t"})).may_call("t", None)
     assert not who("call", tools=frozenset({"t"})).may_call("u", None)
-    assert who("call").may_call("t", {"anna"})
+    assert who("call").may_call("t", {"caller"})
     assert who("operate").may_call("t", {"asya:operate"})
-    assert not who("call").may_call("t", {"bert", "asya:operate"})
+    assert not who("call").may_call("t", {"stranger", "asya:operate"})
 
 
 # ------------------------------------------------------------------------------------------------------------ the small ones

@@ -22,7 +22,7 @@ def new(envelope_id: str = "e1", **more: Any) -> NewEnvelope:
         "id": envelope_id,
         "tool": "t",
         "flow": None,
-        "owner": "anna",
+        "owner": "caller",
         "route": ["a", "b"],
         "message": "{}",
         "now": NOW,
@@ -55,7 +55,7 @@ def events_of(tx: Tx, envelope_id: str = "e1") -> list[Any]:
 def test_row_and_first_event_survive_a_restart(make_store: Make) -> None:
     run(make_store, lambda store: store.write(lambda tx: create(tx, new(message='{"ü": 1}'))))
     row, events = run(make_store, lambda store: store.read(lambda tx: (row_of(tx), events_of(tx))))
-    assert (row["status"], row["owner"], json.loads(row["route"])) == ("pending", "anna", ["a", "b"])
+    assert (row["status"], row["owner"], json.loads(row["route"])) == ("pending", "caller", ["a", "b"])
     assert [(event["seq"], event["kind"]) for event in events] == [(1, "status")]
 
 
@@ -273,7 +273,7 @@ def test_list_is_filtered_and_paged(make_store: Make) -> None:
 
     async def work(store: Store) -> Any:
         for number in range(6):
-            owner = "anna" if number % 2 else "bert"
+            owner = "caller" if number % 2 else "stranger"
             await store.write(lambda tx, n=number, owner=owner: create(tx, new(f"e{n}", owner=owner, now=NOW + n // 2)))
 
         def listed(tx: Tx, **filters: Any) -> list[str]:
@@ -282,7 +282,7 @@ def test_list_is_filtered_and_paged(make_store: Make) -> None:
         return await store.read(
             lambda tx: (
                 listed(tx),
-                listed(tx, owner="anna"),
+                listed(tx, owner="caller"),
                 listed(tx, since=NOW + 1, until=NOW + 2),
                 listed(tx, before_at=NOW + 1, before_id="e3"),
                 listed(tx, status="failed"),
@@ -378,7 +378,7 @@ def test_nested_fan_out_gives_its_parent_the_nested_results_in_order(make_store:
 def test_everything_that_came_of_a_call_belongs_to_its_caller_and_ends_with_it(make_store: Make) -> None:
     rows = told(make_store, ended("e1.0.1.1.0.2.0", (2, 2, 2)))
     assert set(rows) == {"e1", "e1.0.1", "e1.0.1.1.0", "e1.0.1.1.0.2.0"}
-    assert {(row["owner"], row["tool"], row["deadline_at"]) for row in rows.values()} == {("anna", "t", NOW + 60_000)}
+    assert {(row["owner"], row["tool"], row["deadline_at"]) for row in rows.values()} == {("caller", "t", NOW + 60_000)}
 
 
 def test_second_fan_out_of_an_envelope_counts_its_own_children_only(make_store: Make) -> None:

@@ -73,11 +73,11 @@ def stage(path: Path) -> tuple[Counting, Streams, Service]:
 
 def new() -> NewEnvelope:
     return NewEnvelope(
-        id="e1", tool="t", flow=None, owner="anna", route=["a"], message="{}", now=NOW, lease_until=NOW, deadline_at=NOW + 1_000
+        id="e1", tool="t", flow=None, owner="caller", route=["a"], message="{}", now=NOW, lease_until=NOW, deadline_at=NOW + 1_000
     )
 
 
-ANNA = Principal(name="anna", roles=frozenset({Role.CALL}))
+CALLER = Principal(name="caller", roles=frozenset({Role.CALL}))
 
 
 def test_five_hundred_who_follow_hear_every_event_once_with_few_looks(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_five_hundred_who_follow_hear_every_event_once_with_few_looks(tmp_path: 
         reached = {seq: asyncio.Barrier(followers + 1) for seq in range(1, events + 2)}
 
         async def follow(mine: list[int]) -> None:
-            async for _, news in service.follow(ANNA, "e1"):
+            async for _, news in service.follow(CALLER, "e1"):
                 mine += [event["seq"] for event in news]
                 if mine[-1] in reached:
                     await reached[mine[-1]].wait()
@@ -125,8 +125,8 @@ def test_shared_look_shows_nothing_to_who_may_not_see(tmp_path: Path) -> None:
                 return row["id"]
             return None
 
-        bert = Principal(name="bert", roles=frozenset({Role.CALL}))
-        seen, refused = await asyncio.gather(first(ANNA), first(bert), return_exceptions=True)
+        stranger = Principal(name="stranger", roles=frozenset({Role.CALL}))
+        seen, refused = await asyncio.gather(first(CALLER), first(stranger), return_exceptions=True)
         assert seen == "e1"
         assert isinstance(refused, Refused)
         await store.close()
@@ -139,7 +139,7 @@ def test_look_that_fails_fails_for_all_who_share_it(tmp_path: Path) -> None:
         _, _, service = stage(tmp_path / "gateway.db")  # never opened
 
         async def first() -> None:
-            async for _ in service.follow(ANNA, "e1"):
+            async for _ in service.follow(CALLER, "e1"):
                 pass
 
         return await asyncio.gather(first(), first(), return_exceptions=True)

@@ -9,7 +9,7 @@ const progress = [];
 const answer = {
   revision: client.getNegotiatedProtocolVersion?.() ?? transport.protocolVersion,
   tools: (await client.listTools()).tools,
-  called: await client.callTool({ name: "greet", arguments: { name: "Ada" } }, { onprogress: (told) => progress.push(told.progress) }),
+  called: await client.callTool({ name: "greet", arguments: { name: "there" } }, { onprogress: (told) => progress.push(told.progress) }),
   failed: await client.callTool({ name: "test_error_handling", arguments: {} }),
   refused: await client.callTool({ name: "greet", arguments: { name: 5 } }),
   unknown: await client.callTool({ name: "gret", arguments: {} }).catch((error) => ({ code: error.code, message: error.message })),

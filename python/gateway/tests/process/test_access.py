@@ -23,8 +23,8 @@ from mcp.shared.exceptions import MCPError
 from asya_gateway.http.rest import Rest
 
 Gateway = Any
-TOKENS = {name: f"asya_canary-{name}-{'x' * 20}" for name in ("anna", "bert", "reader", "operator", "limited")}
-ROLES = {"anna": ["call"], "bert": ["call"], "reader": ["read"], "operator": ["operate"], "limited": ["call"]}
+TOKENS = {name: f"asya_canary-{name}-{'x' * 20}" for name in ("caller", "stranger", "reader", "operator", "limited")}
+ROLES = {"caller": ["call"], "stranger": ["call"], "reader": ["read"], "operator": ["operate"], "limited": ["call"]}
 
 
 def key_file(folder: Path) -> Path:
@@ -59,7 +59,7 @@ def made_by(gateway: Gateway, who: str, tool: str = "text-processor") -> str:
     return str(answer.json()["id"])
 
 
-@pytest.mark.parametrize("header", [None, "Bearer", "Bearer wrong", "Basic YTpi", "bearer asya_canary-anna", "Bearer,x"])
+@pytest.mark.parametrize("header", [None, "Bearer", "Bearer wrong", "Basic YTpi", "bearer asya_canary-caller", "Bearer,x"])
 def test_wrong_credential_is_401_with_a_challenge(guarded: Gateway, header: str | None) -> None:
     headers = {} if header is None else {"Authorization": header}
     for path in ("/tools", "/envelopes", "/envelopes/x", "/flows"):
@@ -69,28 +69,34 @@ def test_wrong_credential_is_401_with_a_challenge(guarded: Gateway, header: str 
     assert guarded.client.post("/mcp", json={}, headers=headers).status_code == 401
 
 
-# Who may do what to an envelope of anna's: 200 done; 404 as if it were not there; 403 seen, but not for this role; 501 nothing stored here.
+# Who may do what to an envelope of `caller`: 200 done; 404 as if it were not there; 403 seen, but not for this role; 501 no storage.
 # Cancelling comes last: the first who may ends it, and it stays so.
 CELLS: dict[tuple[str, str], dict[str, int]] = {
-    ("GET", "/envelopes/{id}"): {"anna": 200, "bert": 404, "reader": 200, "operator": 200, "limited": 404},
-    ("GET", "/envelopes/{id}/events"): {"anna": 200, "bert": 404, "reader": 200, "operator": 200, "limited": 404},
-    ("GET", "/envelopes/{id}/arguments"): {"anna": 200, "bert": 404, "reader": 200, "operator": 200, "limited": 404},
-    ("GET", "/envelopes/{id}/record"): {"anna": 403, "bert": 404, "reader": 403, "operator": 501, "limited": 404},
-    ("POST", "/envelopes/{id}/replay"): {"anna": 403, "bert": 404, "reader": 403, "operator": 409, "limited": 404},
-    ("POST", "/envelopes/{id}/cancel"): {"anna": 200, "bert": 404, "reader": 404, "operator": 200, "limited": 404},
-    ("GET", "/envelopes/{id}/stream"): {"anna": 200, "bert": 404, "reader": 200, "operator": 200, "limited": 404},  # ends: it was cancelled
+    ("GET", "/envelopes/{id}"): {"caller": 200, "stranger": 404, "reader": 200, "operator": 200, "limited": 404},
+    ("GET", "/envelopes/{id}/events"): {"caller": 200, "stranger": 404, "reader": 200, "operator": 200, "limited": 404},
+    ("GET", "/envelopes/{id}/arguments"): {"caller": 200, "stranger": 404, "reader": 200, "operator": 200, "limited": 404},
+    ("GET", "/envelopes/{id}/record"): {"caller": 403, "stranger": 404, "reader": 403, "operator": 501, "limited": 404},
+    ("POST", "/envelopes/{id}/replay"): {"caller": 403, "stranger": 404, "reader": 403, "operator": 409, "limited": 404},
+    ("POST", "/envelopes/{id}/cancel"): {"caller": 200, "stranger": 404, "reader": 404, "operator": 200, "limited": 404},
+    ("GET", "/envelopes/{id}/stream"): {
+        "caller": 200,
+        "stranger": 404,
+        "reader": 200,
+        "operator": 200,
+        "limited": 404,
+    },  # ends: it was cancelled
 }
 
 
 @pytest.mark.behaviour("gateway:access")
 @pytest.mark.parametrize(("method", "path"), CELLS)
 def test_each_principal_reaches_exactly_its_cells(guarded: Gateway, method: str, path: str) -> None:
-    owned = made_by(guarded, "anna")
+    owned = made_by(guarded, "caller")
     if path.endswith("/stream"):
-        assert ask(guarded, "anna", "POST", f"/envelopes/{owned}/cancel").status_code == 200
+        assert ask(guarded, "caller", "POST", f"/envelopes/{owned}/cancel").status_code == 200
     seen = {who: ask(guarded, who, method, path.format(id=owned)).status_code for who in TOKENS}
     assert seen == CELLS[method, path]
-    foreign, missing = (ask(guarded, "bert", method, path.format(id=each)) for each in (owned, "01JD2ABSENT"))
+    foreign, missing = (ask(guarded, "stranger", method, path.format(id=each)) for each in (owned, "01JD2ABSENT"))
     assert foreign.content == missing.content
     assert ask(guarded, None, method, path.format(id=owned)).status_code == 401
 
@@ -104,7 +110,7 @@ def test_every_path_to_an_envelope_has_its_cells() -> None:
 @pytest.mark.behaviour("gateway:access")
 @pytest.mark.parametrize("method", ["tasks/get", "tasks/update", "tasks/cancel"])
 def test_task_of_somebody_else_is_as_absent_as_none(guarded: Gateway, method: str) -> None:
-    owned = made_by(guarded, "anna")
+    owned = made_by(guarded, "caller")
 
     def told(who: str, task: str) -> Any:
         meta = {
@@ -120,62 +126,62 @@ def test_task_of_somebody_else_is_as_absent_as_none(guarded: Gateway, method: st
         }
         return ask(guarded, who, "POST", "/mcp", json=body, headers=headers).json()
 
-    foreign, missing = told("bert", owned), told("bert", "01JD2ABSENT")
+    foreign, missing = told("stranger", owned), told("stranger", "01JD2ABSENT")
     assert foreign == missing
     assert foreign["error"]["code"] == -32602
-    assert "result" in told("anna", owned)
-    assert ask(guarded, "anna", "GET", f"/envelopes/{owned}").json()["status"] == ("cancelled" if method == "tasks/cancel" else "pending")
+    assert "result" in told("caller", owned)
+    assert ask(guarded, "caller", "GET", f"/envelopes/{owned}").json()["status"] == ("cancelled" if method == "tasks/cancel" else "pending")
 
 
 @pytest.mark.behaviour("gateway:access")
 def test_idempotency_key_of_one_caller_tells_another_nothing(guarded: Gateway) -> None:
     key = {"Idempotency-Key": "shared-1"}
     mine, theirs = (
-        ask(guarded, who, "POST", "/tools/text-processor", json={"text": "x"}, headers=key).json()["id"] for who in ("anna", "bert")
+        ask(guarded, who, "POST", "/tools/text-processor", json={"text": "x"}, headers=key).json()["id"] for who in ("caller", "stranger")
     )
     assert mine != theirs
-    assert ask(guarded, "anna", "POST", "/tools/text-processor", json={"text": "x"}, headers=key).json()["id"] == mine
+    assert ask(guarded, "caller", "POST", "/tools/text-processor", json={"text": "x"}, headers=key).json()["id"] == mine
 
 
 @pytest.mark.behaviour("gateway:access")
 def test_children_and_counts_of_somebody_else_are_not_shown(guarded: Gateway) -> None:
-    owned = made_by(guarded, "anna")
+    owned = made_by(guarded, "caller")
     guarded.final(f"{owned}.0.0", parent_id=owned, fanout=[2], result="x", actor="hers-alone")
-    for who, seen in {"anna": 1, "bert": 0, "reader": 1}.items():
+    for who, seen in {"caller": 1, "stranger": 0, "reader": 1}.items():
         assert len(ask(guarded, who, "GET", "/envelopes", params={"parent": owned}).json()["envelopes"]) == seen
         actors = {each["name"] for each in ask(guarded, who, "GET", "/actors").json()["actors"]}
         assert ("hers-alone" in actors) == bool(seen)
 
 
 def test_list_and_stream_show_ones_own_only(guarded: Gateway) -> None:
-    mine, others = made_by(guarded, "anna"), made_by(guarded, "bert")
-    ids = [each["id"] for each in ask(guarded, "anna", "GET", "/envelopes", params={"limit": 200}).json()["envelopes"]]
+    mine, others = made_by(guarded, "caller"), made_by(guarded, "stranger")
+    ids = [each["id"] for each in ask(guarded, "caller", "GET", "/envelopes", params={"limit": 200}).json()["envelopes"]]
     assert mine in ids
     assert others not in ids
     assert others in [each["id"] for each in ask(guarded, "reader", "GET", "/envelopes", params={"limit": 200}).json()["envelopes"]]
-    assert ask(guarded, "anna", "GET", f"/envelopes/{others}/stream").status_code == 404
+    assert ask(guarded, "caller", "GET", f"/envelopes/{others}/stream").status_code == 404
 
 
 def test_tools_are_seen_and_called_by_those_who_may(guarded: Gateway) -> None:
     def names(who: str) -> set[str]:
         return {tool["name"] for tool in ask(guarded, who, "GET", "/tools").json()["tools"]}
 
-    assert "operators-only" not in names("anna")
+    assert "operators-only" not in names("caller")
     assert "operators-only" in names("operator")
     assert names("limited") == {"text_flow"}
-    assert ask(guarded, "anna", "POST", "/tools/operators-only", json={}).status_code == 404
+    assert ask(guarded, "caller", "POST", "/tools/operators-only", json={}).status_code == 404
     assert ask(guarded, "limited", "POST", "/tools/text-processor", json={"text": "x"}).status_code == 404
 
 
 def test_mcp_sees_with_the_same_eyes(guarded: Gateway) -> None:
-    owned = made_by(guarded, "bert")
+    owned = made_by(guarded, "stranger")
 
     async def work() -> Any:
         import httpx2
 
         async with (
             asyncio.timeout(60),
-            httpx2.AsyncClient(headers={"Authorization": f"Bearer {TOKENS['anna']}"}) as http,
+            httpx2.AsyncClient(headers={"Authorization": f"Bearer {TOKENS['caller']}"}) as http,
             Client(streamable_http_client(f"{guarded.public}/mcp", http_client=http)) as client,
         ):
             tools = {tool.name for tool in (await client.list_tools()).tools}
@@ -195,19 +201,19 @@ def test_mcp_sees_with_the_same_eyes(guarded: Gateway) -> None:
         assert answer.is_error
         assert "no such envelope" in answer.content[0].text
         assert answer.content == answers["asya_result", owned].content
-    assert ask(guarded, "bert", "GET", f"/envelopes/{owned}").json()["status"] == "pending"
+    assert ask(guarded, "stranger", "GET", f"/envelopes/{owned}").json()["status"] == "pending"
 
 
 def test_rotated_key_is_taken_and_the_old_one_refused_without_a_restart(guarded: Gateway) -> None:
     file = Path(guarded.environment["ASYA_GATEWAY_KEYS_FILE"])
     before = file.read_text()
     entries = json.loads(before)
-    entries["bert"]["sha256"] = [hashlib.sha256(b"asya_new").hexdigest()]
+    entries["stranger"]["sha256"] = [hashlib.sha256(b"asya_new").hexdigest()]
     file.write_text(json.dumps(entries))
-    assert ask(guarded, "bert", "GET", "/tools").status_code == 401
+    assert ask(guarded, "stranger", "GET", "/tools").status_code == 401
     assert guarded.client.get("/tools", headers={"Authorization": "Bearer asya_new"}).status_code == 200
     file.write_text(before)
-    assert ask(guarded, "bert", "GET", "/tools").status_code == 200
+    assert ask(guarded, "stranger", "GET", "/tools").status_code == 200
 
 
 @pytest.mark.parametrize("token", [None, "", "wrong", "mesh-token2", "mesh-toke"])
@@ -228,7 +234,7 @@ def test_caller_sets_neither_id_nor_route_nor_status_nor_headers(guarded: Gatewa
         "text": "x",
     }
     headers = {"asya-hops": "9", "asya-flow": "{}", "traceparent": "not one", "x-other": "1"}
-    view = ask(guarded, "anna", "POST", "/tools/two-hops", json=hostile, headers=headers).json()
+    view = ask(guarded, "caller", "POST", "/tools/two-hops", json=hostile, headers=headers).json()
     message = guarded.message(view["id"])
     assert message["payload"] == {"greeting": "hello", **hostile}
     assert message["headers"] == {"team": "blue"}
@@ -247,7 +253,7 @@ def test_caller_sets_neither_id_nor_route_nor_status_nor_headers(guarded: Gatewa
     ],
 )
 def test_foreign_host_and_origin_are_refused(guarded: Gateway, headers: dict[str, str], status: int, code: str) -> None:
-    answer = ask(guarded, "anna", "GET", "/tools", headers=headers)
+    answer = ask(guarded, "caller", "GET", "/tools", headers=headers)
     assert (answer.status_code, answer.json().get("code", "")) == (status, code)
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert "server" not in answer.headers
@@ -256,10 +262,10 @@ def test_foreign_host_and_origin_are_refused(guarded: Gateway, headers: dict[str
 
 @pytest.mark.behaviour("gateway:secrets")
 def test_log_holds_no_token_and_no_payload_and_tells_who_did_what(guarded: Gateway) -> None:
-    envelope_id = made_by(guarded, "anna")
-    ask(guarded, "anna", "POST", f"/envelopes/{envelope_id}/cancel")
+    envelope_id = made_by(guarded, "caller")
+    ask(guarded, "caller", "POST", f"/envelopes/{envelope_id}/cancel")
     guarded.final(envelope_id, result={"result": "result-canary"})
-    failed = made_by(guarded, "anna")
+    failed = made_by(guarded, "caller")
     error = {"code": "handler_error", "type": "E", "message": "m", "traceback": "traceback-canary"}
     guarded.mesh.post("/internal/v1/final", json={"id": failed, "status": "failed", "error": error})
     for headers in ({"Authorization": "Bearer wrong-canary"}, {"Authorization": "Basic wrong-canary"}, {"Cookie": "asya=wrong-canary"}):
@@ -267,17 +273,17 @@ def test_log_holds_no_token_and_no_payload_and_tells_who_did_what(guarded: Gatew
     guarded.client.post("/login", json={"key": "wrong-canary"})
     for body in (b'{"text": "payload-canary"', b'{"text": {"payload-canary": 1}}', b'["payload-canary"]'):
         kind = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
-        ask(guarded, "anna", "POST", "/tools/text-processor", content=body, headers=kind)
-        ask(guarded, "anna", "POST", "/mcp", content=body, headers=kind)
+        ask(guarded, "caller", "POST", "/tools/text-processor", content=body, headers=kind)
+        ask(guarded, "caller", "POST", "/mcp", content=body, headers=kind)
     call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "slow", "arguments": {"x": "payload-canary"}}}
-    ask(guarded, "anna", "POST", "/mcp", json=call, headers={"Accept": "application/json, text/event-stream"})
+    ask(guarded, "caller", "POST", "/mcp", json=call, headers={"Accept": "application/json, text/event-stream"})
     httpx.post(f"{guarded.internal}/internal/v1/final", json={}, headers={"Authorization": "Bearer wrong-canary"})
     guarded.until(lambda line: line.get("action") == "cancel" and line["envelope_id"] == envelope_id)
     text = json.dumps(guarded.lines)
     for secret in (*TOKENS.values(), "mesh-token", "payload-canary", "result-canary", "traceback-canary", "wrong-canary", "query-canary"):
         assert secret not in text, secret
     created = next(line for line in guarded.lines if line.get("action") == "create" and line["envelope_id"] == envelope_id)
-    assert (created["principal"], created["tool"], created["outcome"]) == ("anna", "text-processor", "accepted")
+    assert (created["principal"], created["tool"], created["outcome"]) == ("caller", "text-processor", "accepted")
 
 
 # ------------------------------------------------------------------------------------------------------------------ OAuth
@@ -313,7 +319,7 @@ class Issuer:
 
     def token(self, *, key: Any = None, alg: str = "RS256", kid: str | None = "r", drop: tuple[str, ...] = (), **claims: Any) -> str:
         now = int(time.time())
-        body = {"iss": ISSUER, "aud": AUDIENCE, "sub": "anna", "exp": now + 300, "iat": now, "scope": "asya:call"} | claims
+        body = {"iss": ISSUER, "aud": AUDIENCE, "sub": "caller", "exp": now + 300, "iat": now, "scope": "asya:call"} | claims
         body = {name: value for name, value in body.items() if name not in drop}
         return jwt.encode(body, key or self.rsa, algorithm=alg, headers={} if kid is None else {"kid": kid})
 
