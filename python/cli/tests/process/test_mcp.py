@@ -214,7 +214,9 @@ def test_mistake_is_two_lines_and_a_code(served: Served, words: list[str], code:
 def test_gateway_that_is_down_is_exit_3(served: Served) -> None:
     done = served.asya("list", ASYA_CLI_MCP_URL="http://127.0.0.1:9")
     assert done.returncode == 3
-    assert done.stderr.splitlines()[0] == "[-] Gateway http://127.0.0.1:9 unreachable: connection refused"
+    first, second = done.stderr.splitlines()
+    assert first == "[-] Gateway http://127.0.0.1:9 unreachable: connection refused"
+    assert second.startswith("    hint: ")
 
 
 def test_no_wait_then_status_then_wait(served: Served) -> None:

@@ -3,6 +3,7 @@
 import json
 import sqlite3
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -143,6 +144,24 @@ def test_past_deadline_expires_by_itself(gateway: Gateway) -> None:
     with gateway.client.stream("GET", f"/envelopes/{envelope_id}/stream") as answer:
         last = events_of("".join(answer.iter_text()))[-1]
     assert (last[0], last[2]["status"], last[2]["error"]["code"]) == ("final", "expired", "deadline_exceeded")
+
+
+def test_id_that_is_kept_no_longer_is_404_with_a_hint(make_gateway: Callable[..., Gateway]) -> None:
+    gateway = make_gateway().start()
+    envelope_id = gateway.envelope()
+    gateway.final(envelope_id, result=1)
+    assert gateway.stop() == 0
+    with sqlite3.connect(gateway.folder / "gateway.db") as database:  # a week and an hour later
+        database.execute("UPDATE envelopes SET finished_at = finished_at - 608400000")
+    database.close()
+    gateway.lines.clear()
+    gateway.start()
+    gateway.until(lambda line: line.get("event") == "envelopes forgotten")
+    answer = gateway.client.get(f"/envelopes/{envelope_id}")
+    assert (answer.status_code, answer.json()["code"]) == (404, "no_such_envelope")
+    assert "kept for a limited time" in answer.json()["hint"]
+    never = gateway.client.get("/envelopes/01JD2ABSENT")
+    assert never.json() == answer.json()
 
 
 def test_same_idempotency_key_gives_the_first_answer_again(gateway: Gateway) -> None:
