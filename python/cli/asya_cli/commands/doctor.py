@@ -9,7 +9,7 @@ import click
 
 from asya_cli.asking import Asking, gateway_options
 from asya_cli.broker_options import broker_options, place_of
-from asya_cli.dlq.places import objects_of, storage_options
+from asya_cli.dlq.places import needs_local, objects_of, storage_options
 from asya_cli.doctor.check import Check, State, guarded
 from asya_cli.errors import Failed
 from asya_cli.main import talk_options
@@ -75,6 +75,7 @@ def _checks(asking: Asking, directory: str, kube: bool, given: dict[str, Any]) -
 def _broker(folder: Path, given: dict[str, Any]) -> Iterator[Check]:
     from asya_cli.doctor.broker import of_broker
 
+    needs_local()
     place = place_of(given)
     if place is not None:
         yield from of_broker(place, _actors_of(folder))
@@ -96,6 +97,7 @@ def _actors_of(folder: Path) -> list[str]:
 def _storage(given: dict[str, Any]) -> Iterator[Check]:
     from asya_cli.doctor.storage import of_storage
 
+    needs_local()
     yield from of_storage(objects_of(given))
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from contextlib import closing
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -41,6 +42,8 @@ def plan(ctx: click.Context, /, old: str, new: str, kube: bool, **given: Any) ->
     talk = talk_of(ctx, **{key: given.pop(key) for key in ("output_format", "quiet", "verbose", "no_color")})
     if given["context"] and not kube:
         raise RemoteFault("usage", "--context needs --kube", "give both, or neither")
+    if find_spec("jsonschema") is None:
+        raise RemoteFault("no_local_extra", "asya plan needs jsonschema, which is not installed", "pip install 'asya[local]'")
     from asya_cli.plan.compare import compare
     from asya_cli.plan.trees import read_tree
 

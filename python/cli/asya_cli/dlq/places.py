@@ -5,6 +5,7 @@ Called by `asya_cli.commands.dlq` and `asya_cli.commands.envelope`. The only fil
 
 import os
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from asya_cli.dlq.source import Source
     from asya_core.objects import ObjectStore
 
-__all__ = ["objects_of", "place_options", "source_of", "storage_options"]
+__all__ = ["needs_local", "objects_of", "place_options", "source_of", "storage_options"]
 
 _STORAGE_OPTIONS = ("storage", "s3_region", "s3_endpoint", "s3_path_style")
 
@@ -54,6 +55,8 @@ def source_of(asking: Asking, given: dict[str, Any], *, holds: bool = False) -> 
         given: the command's options.
         holds: whether envelopes are going to be sent again, for which those of a queue are taken out of it.
     """
+    if given["source"] in ("storage", "queue") or given["storage"] or given["project"]:
+        needs_local()
     kind = given["source"] or ("storage" if given["storage"] or given["project"] else "gateway")
     match kind:
         case "gateway":
@@ -76,6 +79,12 @@ def source_of(asking: Asking, given: dict[str, Any], *, holds: bool = False) -> 
             from asya_cli.dlq.queue_source import QueueSource
 
             return QueueSource(place.broker.admin(place.namespace), _mailbox(place), place.namespace, holds=holds)
+
+
+def needs_local() -> None:
+    """Raise RemoteFault ``no_local_extra`` unless what reaches brokers and storages is installed."""
+    if find_spec("msgspec") is None:
+        raise RemoteFault("no_local_extra", "Without a gateway this needs packages that are not installed", "pip install 'asya[local]'")
 
 
 def _refuse(given: dict[str, Any], names: tuple[str, ...], kind: str) -> None:

@@ -67,7 +67,8 @@ def _actors(cluster: Cluster, namespace: str) -> Iterator[Check]:
         yield skipped("actors", "The custom resource is not there")
         return
     yield from rules.actors(namespace, actors)
-    yield rules.crew(namespace, actors)
+    if actors:  # a namespace without any is told already
+        yield rules.crew(namespace, actors)
 
 
 def _wanted_secrets(cluster: Cluster, namespace: str) -> dict[str, str]:

@@ -22,6 +22,7 @@ import pytest
 
 from asya_cli.broker_options import place_of
 from asya_cli.run.session import served_namespace
+from tests import forked
 
 PAGE = Path(__file__).parents[4] / "docs" / "how-to" / "replay-failed-envelopes.md"
 WAIT = 60
@@ -73,8 +74,8 @@ class Served:
         assert match is not None
         return match
 
-    def asya(self, *arguments: str, code: int = 0, **more: Any) -> "subprocess.CompletedProcess[str]":
-        done = subprocess.run(self.command(*arguments), capture_output=True, text=True, timeout=WAIT, env=self.environment(), **more)
+    def asya(self, *arguments: str, code: int = 0) -> "subprocess.CompletedProcess[str]":
+        done = forked.run_text(arguments, cwd=self.folder, env=self.environment())
         assert done.returncode == code, done.stderr
         return done
 
@@ -293,6 +294,7 @@ def test_dead_letter_queue_is_emptied_by_a_replay_and_the_rest_stays(broken: Ser
             "queue_file": None,
             "transport": broken.broker[1] if broken.broker else None,
             "broker_url": broken.broker[3] if broken.broker else None,
+            "management_url": None,
         }
     )
     assert place is not None
@@ -332,11 +334,13 @@ def test_commands_of_the_page_run(broken: Served) -> None:
     broken.repair()
     namespace = served_namespace(broken.folder.resolve())
     for line in "".join(blocks).splitlines():
-        words = line.replace("ID", failed).replace("s3://results/shop", f"file://{broken.folder}/.asya/run").replace("shop", namespace)
-        run = words.replace("asya ", f"{sys.executable} -m asya_cli ", 1)
-        environment = broken.environment() | {"BROKER_URL": broken.broker[3]}
-        done = subprocess.run(["bash", "-c", run], capture_output=True, text=True, timeout=WAIT, env=environment, cwd=broken.folder)
-        assert (done.returncode, "[-]" in done.stderr) == (0, False), f"{line}\n{done.stderr}"
+        words = (
+            line.removeprefix("asya ")
+            .replace("ID", failed)
+            .replace("s3://results/shop", f"file://{broken.folder}/.asya/run")
+            .replace("shop", namespace)
+        )
+        assert "[-]" not in broken.asya(*words.replace('"$BROKER_URL"', broken.broker[3]).split()).stderr, line
 
 
 # The last story corrects the handler for good.
