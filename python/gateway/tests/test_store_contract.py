@@ -242,6 +242,23 @@ def test_unpublished_row_is_claimed_once_its_lease_is_over_and_by_one(make_store
     assert sorted(claimed) == sorted(f"e{number}" for number in range(10))
 
 
+def test_one_of_many_replays_at_once_is_the_first(make_store: Make) -> None:
+    async def work(store: Store) -> Any:
+        await store.write(lambda tx: create(tx, new()))
+
+        def replay(tx: Tx, new_id: str, expected: str) -> bool:
+            return bool(tx.all("claim_replay", id="e1", replayed_as=new_id, expected=expected))
+
+        first = await asyncio.gather(*(store.write(lambda tx, n=n: replay(tx, f"n{n}", "")) for n in range(8)))  # type: ignore[misc]
+        winner = (await store.read(row_of))["replayed_as"]
+        again = [await store.write(lambda tx, last=last: replay(tx, "m", last)) for last in ("", "other", winner, winner)]  # type: ignore[misc]
+        return first, winner, again
+
+    first, winner, again = run(make_store, work)
+    assert (sum(first), winner) == (1, f"n{first.index(True)}")
+    assert again == [False, False, True, False]
+
+
 def test_overdue_expires_and_others_do_not(make_store: Make) -> None:
     async def work(store: Store) -> Any:
         await store.write(lambda tx: create(tx, new("late", deadline_at=NOW - 10_000)))
