@@ -1,6 +1,7 @@
 """The gateway process: builds the ports, starts two sockets and the loops, stops them in order. Called by `__main__`."""
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -143,6 +144,8 @@ class Gateway:
         internal_socket = _bind(settings.internal, "ASYA_GATEWAY_INTERNAL_LISTEN")
         servers = [_Server(public, public_socket), _Server(internal_app(internal), internal_socket)]
         self._hear_signals()
+        gc.collect()
+        gc.freeze()  # what lives as long as the process is looked at no more: a collection among thousands of streams takes a moment less
         self._log.info(
             "started",
             public=public_socket.getsockname()[1],
