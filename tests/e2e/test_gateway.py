@@ -54,7 +54,7 @@ class Caller:
     def disconnect(self) -> None:
         if self._forward is not None:
             self._forward.send_signal(signal.SIGTERM)
-            self._forward.wait(30)
+            self._forward.communicate(timeout=30)
             self._forward = None
 
     def asya(self, *words: str) -> subprocess.CompletedProcess[str]:
@@ -115,7 +115,7 @@ def test_using_mcp_tools_as_in_the_quick_start_prints_the_result_and_stores_it(s
     assert listed.returncode == 0, listed.stderr
     head, *rows = [re.split(r"\s{2,}", line.strip()) for line in listed.stdout.splitlines()]
     assert head == ["NAME", "DESCRIPTION", "ARGUMENTS"]
-    assert ["text-processor", "Upper-cases a text and counts its characters", "text*"] in rows
+    assert ["text-processor", "Upper-cases a text and counts its characters", "text* …"] in rows
 
     stage.await_condition("text-processor", "Ready", "True", "Napping")
     called = caller.asya("mcp", "call", "text-processor", "--text=hello world")

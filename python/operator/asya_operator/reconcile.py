@@ -269,7 +269,8 @@ class Reconciler:
         if transport not in self._queues:
             enabled = " and ".join(sorted(self._queues)) or "none"
             return Verdict(
-                reason="TransportDisabled", message=f"Transport {transport} is not enabled; the operator's chart enables {enabled}"
+                reason="TransportDisabled",
+                message=f"Transport {transport} is not enabled; choose {enabled}, or set transports.{transport}.enabled of the operator's chart",
             )
         if observed.queue_owner is not None:
             return Verdict(reason="NameCollision", message=_collision(observed, observed.queue_owner))
