@@ -88,7 +88,9 @@ class Case:
     play: "Callable[[Contender, Case], Sample] | None" = None
 
 
-LESS_IS_BETTER = frozenset({"p50 ms", "p99 ms", "CPU µs/message", "kB/stream", "last ms", "cores", "finals lost"})
+LESS_IS_BETTER = frozenset(
+    {"p50 ms", "p99 ms", "CPU µs/message", "kB/stream", "last ms", "cores", "finals lost", "calls/message", "hand-over ms", "slowest ms"}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,6 +31,7 @@ WORKLOADS = {
     "B3": "b03_latency",
     "B4": "b04_quorum",
     "B5": "b05_payload",
+    "B6": "b06_sqs",
     "B7": "b07_slow_handler",
     "B8": "b08_gateway",
 }
