@@ -14,7 +14,7 @@ COMMANDS: Final = {
     "config": ("asya_cli.commands.config", "config", "See the settings of this command."),
     "dlq": ("asya_cli.commands.dlq", "dlq", "Find failed envelopes and send them again."),
     "doctor": ("asya_cli.commands.doctor", "doctor", "Check an installation: a line and a remedy per check."),
-    "envelope": ("asya_cli.commands.envelope", "envelope", "See an envelope, with its traceback, or send it again."),
+    "envelope": ("asya_cli.commands.envelope", "envelope", "See envelopes, follow one, give it up, send it again."),
     "flow": ("asya_cli.commands.flow", "flow", "Compile a Python function into router actors, or check one."),
     "key": ("asya_cli.commands.key", "key", "Make API keys for a gateway."),
     "mcp": ("asya_cli.commands.mcp", "mcp", "Call tools of a gateway."),

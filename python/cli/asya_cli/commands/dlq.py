@@ -126,6 +126,7 @@ def replay(ctx: click.Context, /, ids: tuple[str, ...], **given: Any) -> None:
     _check_ids(every)
     wanted = _wanted(given, ids=every, replayed=given["again"] or bool(every))
     per_second = parse_rate(given["rate"] or "20/s")
+    _warn_of_gateway(asking, given)
     with closing(source_of(asking, given, holds=not given["dry_run"])) as source:
         failures = list(reversed(source.failures(wanted, given["limit"])))
         _tell_groups(asking, failures, dry_run=given["dry_run"])
@@ -143,6 +144,13 @@ def replay(ctx: click.Context, /, ids: tuple[str, ...], **given: Any) -> None:
                 tell=lambda failure, what: _tell(asking, failure, what),
             )
     _conclude(asking, account)
+
+
+def _warn_of_gateway(asking: Asking, given: dict[str, Any]) -> None:
+    """A gateway and a storage do not tell each other of replays: whoever uses both may replay twice."""
+    url = asking.config().url
+    if (given["storage"] or given["project"]) and given["source"] != "queue" and url.origin != "default":
+        asking.talk.warning(f"The gateway {url.value} is passed by: it will not know of these replays, nor does the storage of its own")
 
 
 def _check_ids(ids: Sequence[str]) -> None:

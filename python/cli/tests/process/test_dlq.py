@@ -274,6 +274,19 @@ def test_one_envelope_is_replayed_by_its_id_and_only_once(broken: Served) -> Non
     assert broken.asya("dlq", "replay", failed, "--again").stdout.split()[2] not in (failed, new)
 
 
+@pytest.mark.parametrize("kind", ["embedded"])
+def test_envelopes_are_listed_followed_and_given_up(broken: Served) -> None:
+    (failed,) = broken.fail("listed", 1)
+    told = json.loads(broken.asya("envelope", "list", "--status", "failed", "--limit", "1", "--output", "json").stdout)
+    assert ([each["id"] for each in told["envelopes"]], "result" in told["envelopes"][0]) == ([failed], False)
+    assert failed in broken.asya("envelope", "list", "--text", "KeyError", "--since", "1h").stdout
+    lines = broken.asya("envelope", "watch", failed, code=1).stdout.splitlines()
+    assert lines[-1].split()[1:3] == ["final", "failed"]
+    events = [json.loads(line) for line in broken.asya("envelope", "watch", failed, "--output", "json", code=1).stdout.splitlines()]
+    assert (len(events), events[-1]["event"]) == (len(lines), "final")
+    assert "had failed before" in broken.asya("envelope", "cancel", failed, code=1).stderr
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_doctor_finds_the_served_project_well(broken: Served) -> None:
     told = json.loads(broken.asya("doctor", *broken.directly(), "--output", "json").stdout)
