@@ -31,6 +31,23 @@ ALLOWED = {
         {"asya_core", "asya_sidecar", "msgspec", "pika", "typing_extensions", "uvloop"},
         {"asyncio", "decimal", "logging", "ssl"},
     ),
+    "sidecar on sqs": (
+        "import asya_sidecar.__main__, asya_core.transports.sqs.transport",
+        {
+            "asya_core",
+            "asya_sidecar",
+            "botocore",
+            "certifi",
+            "dateutil",
+            "jmespath",
+            "msgspec",
+            "six",
+            "typing_extensions",
+            "urllib3",
+            "uvloop",
+        },
+        {"asyncio", "decimal", "email", "http", "logging", "ssl", "urllib.request", "xml"},
+    ),
     "sidecar on embedded": (
         "import asya_sidecar.__main__, asya_core.transports.embedded",
         {"asya_core", "asya_sidecar", "msgspec", "typing_extensions", "uvloop"},

@@ -250,9 +250,9 @@ class Mesh:
                 ended = {item["id"] for taken in self._taken.values() for item in taken}
                 failed_parents = {item["id"] for item in self._taken[ERROR_END]} & self.accepted
                 missing = expected - ended - {child for parent in failed_parents for child in children(parent)}
-                if not missing and self._is_empty():
+                if not missing and self.is_empty():
                     self._stop_sidecars()  # what they still hold goes back to the queues
-                    if self._is_empty():
+                    if self.is_empty():
                         self.take_ends()
                         break
                     self._start_sidecars()
@@ -271,7 +271,8 @@ class Mesh:
             errors=errors,
         )
 
-    def _is_empty(self) -> bool:
+    def is_empty(self) -> bool:
+        """Whether no actor's queue holds anything."""
         with self.channel() as channel:
             return not any(
                 channel.queue_declare(queue_name(self.namespace, name), passive=True).method.message_count for name in self.names

@@ -82,7 +82,7 @@ class SqsMesh(Mesh):
                 entries = [{"Id": str(n), "ReceiptHandle": each["ReceiptHandle"]} for n, each in enumerate(found)]
                 self._api.call("delete_message_batch", QueueUrl=url, Entries=entries)
 
-    def _is_empty(self) -> bool:
+    def is_empty(self) -> bool:
         depths = [self._admin.depth(queue_name(self.namespace, name)) for name in self.names]
         return not any(depth.ready + depth.unsettled for depth in depths)
 

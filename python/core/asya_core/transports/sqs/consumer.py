@@ -152,6 +152,10 @@ class Consumer:
             copy = Outgoing(text=encode_body(held.body), attributes={ORIGIN: held.queue})
             self._move(receipt, held, copy, lambda: self._calls.dead_letter_queue(held.queue))
 
+    def is_loaded(self) -> bool:
+        """Whether so many messages are held that some will be settled in the next milliseconds."""
+        return len(self._holdings) >= MAX_BATCH_ENTRIES
+
     def expired(self) -> bool:
         """Whether a message that is held may have been handed to another."""
         return bool(self._holdings.expired(self._loop.time()))

@@ -110,6 +110,7 @@ class SqsTransport:
             on_outcome=lambda token, outcome: self._emit(Published(token, outcome)),
             on_answer=self._on_answer,
             on_throttled=lambda is_throttled: self._emit(Blocked() if is_throttled else Unblocked()),
+            more_will_come=self._consumer.is_loaded,
         )
         self._is_opened = True
         self._probe()
