@@ -6,6 +6,7 @@ median of the rounds' ratios with the smallest and largest. So what the machine 
 
 import asyncio
 import json
+import math
 import signal
 import statistics
 import tempfile
@@ -104,7 +105,7 @@ class Ratio:
 
 def compare(own: list[float], other: list[float]) -> Ratio:
     """The ratios of paired values."""
-    ratios = [a / b for a, b in zip(own, other, strict=True)]
+    ratios = [a / b if b else (1.0 if a == b else math.inf) for a, b in zip(own, other, strict=True)]
     return Ratio(median=statistics.median(ratios), smallest=min(ratios), largest=max(ratios))
 
 

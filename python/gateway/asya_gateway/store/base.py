@@ -28,6 +28,10 @@ class Tx(Protocol):
         """The first row, or None."""
         ...
 
+    def each(self, statement: str, rows: list[dict[str, Any]]) -> list[Row | None]:
+        """The first row that the named statement gives for each of `rows`, or None, in their order: one way to the database for all."""
+        ...
+
     def many(self, statement: str, rows: list[dict[str, Any]]) -> None:
         """The named statement once per row, without results."""
         ...

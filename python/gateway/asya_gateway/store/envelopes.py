@@ -150,35 +150,32 @@ def record_progress(tx: Tx, reports: Iterable[Progress], now: int, silent: Colle
     batch = sorted(reports, key=lambda each: each.id)
     known = {row["id"]: row for row in tx.all("find_states", ids=list(dict.fromkeys(each.id for each in batch)))}
     changed: dict[str, None] = {}
+    moves: list[tuple[Progress, int, dict[str, Any]]] = []
     for report in batch:
         row = known.get(report.id)
         if row is None:
             row = known[report.id] = _heard_of(tx, report.id, report.parent_id, list(report.route or ()), now)
         if row["tool"] in silent:
             continue
+        changed[report.id] = None
         if Status(row["status"]) in FINAL:
             _late_progress(tx, report, now)
-            changed[report.id] = None
-            continue
-        route = list(report.route) if report.route else json.loads(row["route"])
-        moved = tx.one(
-            "move_on",
-            id=report.id,
-            actor=report.actor,
-            hop=report.hop,
-            route=_json(route) if report.route else None,
-            progress=percent(hop=report.hop, state=report.state, route_length=len(route)),
-            now=now,
-        )
-        if moved is None:  # final since the look above: another replica
-            _late_progress(tx, report, now)
-            changed[report.id] = None
             continue
         if report.parent_id and not row["parent_id"]:
             tx.all("adopt", id=report.id, parent_id=report.parent_id)
-        data = {"status": Status.RUNNING, "state": report.state, "progress": moved["progress"], "of": len(route), **_times(report)}
-        _event(tx, report.id, moved["seq"], now, "progress", report.actor, report.hop, report.attempt, data)
-        changed[report.id] = None
+        route = list(report.route) if report.route else json.loads(row["route"])
+        done = percent(hop=report.hop, state=report.state, route_length=len(route))
+        told = _json(route) if report.route else None
+        place = {"id": report.id, "actor": report.actor, "hop": report.hop, "route": told, "progress": done, "now": now}
+        moves.append((report, len(route), place))
+    events = []
+    for (report, length, _), moved in zip(moves, tx.each("move_on", [place for _, _, place in moves]), strict=True):
+        if moved is None:  # final since the look above: another replica
+            _late_progress(tx, report, now)
+            continue
+        data = {"status": Status.RUNNING, "state": report.state, "progress": moved["progress"], "of": length, **_times(report)}
+        events.append(_event_row(report.id, moved["seq"], now, "progress", report.actor, report.hop, report.attempt, data))
+    tx.many("insert_event", events)
     return list(changed)
 
 
@@ -381,17 +378,29 @@ def _event(
     attempt: int | None = None,
     data: dict[str, Any] | None = None,
 ) -> None:
-    tx.all(
-        "insert_event",
-        envelope_id=envelope_id,
-        seq=seq,
-        at=at,
-        kind=kind,
-        actor=actor,
-        hop=hop,
-        attempt=attempt,
-        data=None if data is None else _json(data),
-    )
+    tx.all("insert_event", **_event_row(envelope_id, seq, at, kind, actor, hop, attempt, data))
+
+
+def _event_row(
+    envelope_id: str,
+    seq: int,
+    at: int,
+    kind: str,
+    actor: str | None,
+    hop: int | None,
+    attempt: int | None,
+    data: dict[str, Any] | None,
+) -> dict[str, Any]:
+    return {
+        "envelope_id": envelope_id,
+        "seq": seq,
+        "at": at,
+        "kind": kind,
+        "actor": actor,
+        "hop": hop,
+        "attempt": attempt,
+        "data": None if data is None else _json(data),
+    }
 
 
 def _json(value: Any) -> str:

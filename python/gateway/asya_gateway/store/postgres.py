@@ -52,6 +52,13 @@ class _Tx:
         rows = self.all(statement, **parameters)
         return rows[0] if rows else None
 
+    def each(self, statement: str, rows: list[dict[str, Any]]) -> list[Row | None]:
+        if not rows:
+            return []
+        with self._connection.cursor() as cursor:
+            cursor.executemany(self._statements[statement].encode(), rows, returning=True)  # in a pipeline
+            return [cursor.fetchone() for _ in cursor.results()]
+
     def many(self, statement: str, rows: list[dict[str, Any]]) -> None:
         with self._connection.cursor() as cursor:
             cursor.executemany(self._statements[statement].encode(), rows)

@@ -45,6 +45,9 @@ class _Tx:
         rows = self.all(statement, **parameters)
         return rows[0] if rows else None
 
+    def each(self, statement: str, rows: list[dict[str, Any]]) -> list[Row | None]:
+        return [self.one(statement, **row) for row in rows]
+
     def many(self, statement: str, rows: list[dict[str, Any]]) -> None:
         self._connection.executemany(self._statements[statement], rows)
 
