@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import threading
 import time
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -75,3 +77,33 @@ def test_the_issuer_is_that_of_the_pods_own_token(sign: tuple[Sign, str]) -> Non
     assert issuer_of(sign[0]()) == ISSUER
     assert issuer_of(sign[0](iss="")) is None
     assert issuer_of("no token") is None
+
+
+def test_keys_are_had_from_an_api_server_that_wants_its_own_media_type(sign: tuple[Sign, str], tmp_path: Path) -> None:
+    signed, jwks = sign
+
+    class ApiServer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            is_known = "application/jwk-set+json" in self.headers["Accept"] and self.headers["Authorization"] == "Bearer own"
+            self.send_response(200 if is_known else 406)
+            self.end_headers()
+            self.wfile.write(jwks.encode() if is_known else b"")
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    own = tmp_path / "token"
+    with ThreadingHTTPServer(("127.0.0.1", 0), ApiServer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/openid/v1/jwks"
+        try:
+            for token, answer in (("own", SUBJECT), ("other", "cannot be had now: HTTP Error 406")):
+                own.write_text(token)
+                mesh = MeshToken(TokenChecker(issuer=ISSUER, audience="asya-gateway", jwks_url=url, token_file=own), "demo")
+                if answer == SUBJECT:
+                    assert asyncio.run(mesh.principal(signed())).name == SUBJECT
+                else:
+                    with pytest.raises(HttpRefusal, match=answer):
+                        asyncio.run(mesh.principal(signed()))
+        finally:
+            server.shutdown()

@@ -24,6 +24,8 @@ _ASK_AGAIN_SECONDS: Final = 10.0
 _FETCH_SECONDS: Final = 5.0
 _MAX_BYTES: Final = 1024 * 1024
 _MAX_TOKEN: Final = 16 * 1024
+_ACCEPT: Final = "application/jwk-set+json, application/json"
+"""Kubernetes answers 406 to whom the second alone would do."""
 _MAX_KEYS: Final = 100
 
 
@@ -70,6 +72,7 @@ class TokenChecker:
         self._clock = clock
         self._keys: dict[str | None, jwt.PyJWK] = {}
         self._fetched_at = float("-inf")
+        self._problem = ""
         self._lock = asyncio.Lock()
 
     async def claims(self, token: str) -> dict[str, Any]:
@@ -117,7 +120,7 @@ class TokenChecker:
             return self._keys[kid]
         if kid is None and len(self._keys) == 1:
             return next(iter(self._keys.values()))
-        raise TokenRefused("The token's key is not known" if self._keys else "The issuer's keys cannot be had now")
+        raise TokenRefused("The token's key is not known" if self._keys else f"The issuer's keys cannot be had now{self._problem}")
 
     async def _fetch(self) -> None:
         self._fetched_at = self._clock()  # a failure counts too: it is not repeated for every bad token
@@ -130,14 +133,15 @@ class TokenChecker:
                 key = jwt.PyJWK(raw)
                 if key.algorithm_name in _ALGORITHMS:
                     keys[raw.get("kid")] = key
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, jwt.PyJWTError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, jwt.PyJWTError) as error:
+            self._problem = f": {error}"
             return  # the older keys stay: an issuer that is down for a moment locks nobody out
         self._keys = keys
 
     def _get(self) -> Any:
         if urlsplit(self._url).scheme not in ("https", "http", "file"):
             raise ValueError(self._url)
-        request = urllib.request.Request(self._url, headers={"Accept": "application/json"})
+        request = urllib.request.Request(self._url, headers={"Accept": _ACCEPT})
         if self._token_file is not None:
             request.add_header("Authorization", f"Bearer {self._token_file.read_text(encoding='ascii').strip()}")
         context = None
