@@ -9,6 +9,7 @@ path.
 """
 
 import asyncio
+import functools
 import queue
 import threading
 import time
@@ -171,7 +172,7 @@ class Reporter:
         while (batch := self._progress_jobs.get()) is not None:
             left, problem, asked_pause, is_refused = len(batch), "", 0.0, False
             reports = (
-                (report, _timestamp(at), {status.value: _timestamp(time) for status, time in earlier}) for report, at, earlier in batch
+                (report, _timestamp(at), {status.value: _timestamp(then) for status, then in earlier}) for report, at, earlier in batch
             )
             for body, count in progress_bodies(reports, actor=self._actor, cursor=cursor):
                 try:
@@ -247,5 +248,10 @@ class Reporter:
             pass
 
 
+@functools.lru_cache(maxsize=64)
+def _second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+
+
 def _timestamp(seconds: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{int(seconds % 1 * 1000):03d}Z"
+    return f"{_second(int(seconds))}.{int(seconds % 1 * 1000):03d}Z"

@@ -34,6 +34,14 @@ def test_times_of_states_that_were_not_told_go_with_the_one_that_is() -> None:
     assert [each.get("earlier") for each in json.loads(body)["reports"]] == [{"received": "R"}, None]
 
 
+@pytest.mark.parametrize("parent_id", ["", "a b", '"', "x" * 129, "\\u0000"])
+def test_a_parent_that_is_no_id_is_left_out_of_progress(parent_id: str) -> None:
+    [(body, _)] = progress_bodies([report("1", parent_id=parent_id)], actor="a", cursor=None)
+    assert json.loads(body) == {
+        "reports": [{"id": "1", "actor": "a", "hop": 0, "attempt": 1, "state": "running", "route": ["a"], "at": "T"}]
+    }
+
+
 def test_nothing_to_report_is_no_request() -> None:
     assert list(progress_bodies([], actor="a", cursor=None)) == []
 
