@@ -29,7 +29,7 @@ aside() { # LANE ARG…: pytest in the background, its output in a file
 
 case $tier in
     unit)
-        .venv/bin/pytest -n 2 -q python "${coverage[@]}"
+        .venv/bin/pytest -n 2 --dist loadgroup -q python "${coverage[@]}"
         branches
         ;;
     charts)
@@ -45,7 +45,7 @@ case $tier in
         aside hurt tests --ignore=tests/e2e -m hurts_broker
         ci/static.sh && ci/verify.sh || status=$?
         echo "test: beside the packages, with branch coverage of the pure modules"
-        { .venv/bin/pytest -n 2 -q python "${coverage[@]}" && branches; } || status=$?
+        { .venv/bin/pytest -n 2 --dist loadgroup -q python "${coverage[@]}" && branches; } || status=$?
         echo "test: what crosses components, in two halves side by side"
         aside charts tests/charts tests/docs
         .venv/bin/pytest -q tests --ignore=tests/e2e --ignore=tests/charts --ignore=tests/docs -m "not hurts_broker" --durations=8 || status=$?

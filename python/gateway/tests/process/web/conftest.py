@@ -6,10 +6,13 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -190,6 +193,76 @@ def axe() -> str:
     return Path(got.stdout.strip()).read_text(encoding="utf-8")
 
 
+class Proxy:
+    """Passes bytes on to the gateway until it is cut."""
+
+    def __init__(self, url: str) -> None:
+        self._target = int(url.rpartition(":")[2])
+        self._open: set[socket.socket] = set()
+        self._lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self._is_cut = False
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+        self._start(self._serve)
+
+    def _start(self, work: Callable[..., None], *arguments: Any) -> None:
+        thread = threading.Thread(target=work, args=arguments, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _serve(self) -> None:
+        with suppress(OSError), self._listening:
+            while True:
+                near, _ = self._listening.accept()
+                self._start(self._carry, near)
+
+    def _carry(self, near: socket.socket) -> None:
+        with suppress(OSError), near, socket.create_connection(("127.0.0.1", self._target)) as far:
+            with self._lock:
+                if self._is_cut:
+                    return
+                self._open |= {near, far}
+            back = threading.Thread(target=self._copy, args=(far, near), daemon=True)
+            back.start()
+            self._copy(near, far)
+            back.join()
+            with self._lock:
+                self._open -= {near, far}
+
+    def _copy(self, source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+        for each in (source, sink):
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+    def cut(self) -> None:
+        with self._lock:
+            self._is_cut = True
+            for each in self._open:
+                with suppress(OSError):
+                    each.shutdown(socket.SHUT_RDWR)
+
+    def mend(self) -> None:
+        self._is_cut = False
+
+    def close(self) -> None:
+        self.cut()
+        self._listening.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(30)
+
+
+@pytest.fixture(scope="session")
+def proxy(gateway: Gateway) -> Iterator[Proxy]:
+    """What stands between the browser and the gateway, and can be cut."""
+    made = Proxy(gateway.public)
+    yield made
+    made.close()
+
+
 @dataclass
 class Visitors:
     """One page per person, kept from test to test: a new one costs a second of a processor, a move within it a tenth.
@@ -248,9 +321,9 @@ SIGN_IN = """
 
 
 @pytest.fixture(scope="session")
-def visitors(browser: Browser, gateway: Gateway) -> Visitors:
+def visitors(browser: Browser, proxy: Proxy) -> Visitors:
     expect.set_options(timeout=WAIT_MS)
-    return Visitors(browser, gateway.public)
+    return Visitors(browser, proxy.url)
 
 
 @pytest.fixture
