@@ -28,7 +28,7 @@ class ExitCode(IntEnum):
 
 MEANINGS: Final[dict[ExitCode, str]] = {
     ExitCode.DONE: "done",
-    ExitCode.NO: "done, and the answer is no: the envelope failed, was cancelled or expired",
+    ExitCode.NO: "done, and the answer is no: an envelope failed, was cancelled or expired, a check failed, a change would strand messages",
     ExitCode.USAGE: "usage: an option, a values file, the JSON input, the route, the handler or a tool's argument is not right",
     ExitCode.UNAVAILABLE: "the broker, the gateway or another peer cannot be reached",
     ExitCode.REFUSED: "a healthy peer said no: wrong credentials, no permission, no such tool or envelope",

@@ -126,13 +126,13 @@ def replay(ctx: click.Context, /, ids: tuple[str, ...], **given: Any) -> None:
     _check_ids(every)
     wanted = _wanted(given, ids=every, replayed=given["again"] or bool(every))
     per_second = parse_rate(given["rate"] or "20/s")
-    _warn_of_gateway(asking, given)
     with closing(source_of(asking, given, holds=not given["dry_run"])) as source:
         failures = list(reversed(source.failures(wanted, given["limit"])))
         _tell_groups(asking, failures, dry_run=given["dry_run"])
         if given["dry_run"] or not failures:
             return
         _confirm(asking, len(failures), yes=given["yes"])
+        _warn_of_gateway(asking, given)
         with stopping() as stop:
             account = replay_all(
                 source,

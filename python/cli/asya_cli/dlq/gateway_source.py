@@ -30,7 +30,7 @@ class GatewaySource:
             failed = [view for view in views if view["status"] in ("failed", *GIVEN_UP.values())]
             return [each for each in map(Failure.of_view, failed) if wanted.takes(each)][:limit]
         found: list[Failure] = []
-        filters = {"status": self._status(wanted), "tool": wanted.tool, "flow": wanted.flow, "code": wanted.code}
+        filters = {"status": self._status(wanted), "tool": wanted.tool, "code": wanted.code}
         for view in self._client.envelopes({key: value for key, value in filters.items() if value is not None}):
             failure = Failure.of_view(view)
             if failure.code != "children_failed" and wanted.takes(failure):

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable
 from typing import Any, Final
 
+from asya_cli.depths import ready_and_consumers
 from asya_cli.dlq.failures import Failure, Wanted
 from asya_cli.dlq.mailbox import Mailbox
 from asya_cli.dlq.source import Outcome, Sent
@@ -73,7 +74,7 @@ class QueueSource:
         self._admin.close()
 
     def _taken(self) -> list[dict[str, Any]]:
-        waiting = len(self._admin.peek(self._queue, _MAX_MESSAGES))
+        waiting = min(_MAX_MESSAGES, ready_and_consumers(self._admin, self._queue)[0])
         if not waiting:
             return []
         self._mailbox = self._make_mailbox()

@@ -9,6 +9,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
 from asya_cli.broker_options import Place
+from asya_cli.depths import ready_and_consumers
 from asya_cli.doctor.check import Check, bad, good, odd, skipped
 from asya_core.transports.base import QueueAdmin
 from asya_core.wire.errors import AsyaError, Refused
@@ -106,13 +107,11 @@ def _queues(admin: QueueAdmin, place: Place, actors: list[str]) -> Iterator[Chec
         yield skipped("queues", "Not looked at: the actors are not known", "name their project: asya doctor DIR")
         return
     missing, stuck = [], []
-    glance = getattr(admin, "glance", None)
     for actor in actors:
         queue = queue_name(place.namespace, actor)
         try:
-            if glance is None:
-                admin.depth(queue)
-            elif (found := glance(queue))[0] and not found[1]:
+            ready, consumers = ready_and_consumers(admin, queue)
+            if ready and consumers == 0:
                 stuck.append(queue)
         except Refused as refusal:
             if refusal.code != "no_such_queue":
@@ -133,8 +132,7 @@ def _queues(admin: QueueAdmin, place: Place, actors: list[str]) -> Iterator[Chec
 def _dead_letters(admin: QueueAdmin, place: Place) -> Iterator[Check]:
     queue = dead_letter_queue_name(place.namespace)
     try:
-        glance = getattr(admin, "glance", None)
-        count = int(glance(queue)[0]) if glance is not None else admin.depth(queue).ready
+        count, _ = ready_and_consumers(admin, queue)
     except Refused as refusal:
         if refusal.code != "no_such_queue":
             raise

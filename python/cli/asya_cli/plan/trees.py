@@ -21,6 +21,8 @@ __all__ = ["Tree", "read_tree"]
 _SUFFIXES: Final = (".yaml", ".yml")
 _PLACES: Final[tuple[str, ...]] = ("values", "values/_handlers", "actors")
 """Folders below the given one that hold values files; without any of them it holds them itself."""
+_OTHERS: Final = ("asya.yaml", "kustomization.yaml", "kustomization.yml", "Chart.yaml")
+"""Files that often lie beside values files and are none."""
 _GIT_SECONDS: Final = 60
 
 
@@ -117,7 +119,7 @@ def _texts(given: str) -> dict[str, str]:
 
 
 def _is_wanted(name: str) -> bool:
-    return name.endswith(_SUFFIXES) and not name.startswith(".")
+    return name.endswith(_SUFFIXES) and not name.startswith(".") and name not in _OTHERS
 
 
 def _read(file: Path) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import closing
 
 from asya_cli.broker_options import Place
+from asya_cli.depths import ready_of
 from asya_cli.kube import Cluster
 from asya_core.wire.errors import Refused, Unavailable
 from asya_core.wire.names import queue_name
@@ -21,12 +22,12 @@ def of_broker(place: Place, actors: Iterable[str]) -> dict[str, int | None]:
     """
     found: dict[str, int | None] = {}
     with closing(place.broker.admin(place.namespace)) as admin:
-        glance = None if place.management_url else getattr(admin, "glance", None)
+        has_totals = place.management_url is not None or not hasattr(admin, "glance")
         for actor in sorted(actors):
             queue = queue_name(place.namespace, actor)
             try:
-                if glance is not None:
-                    found[actor] = int(glance(queue)[0])
+                if not has_totals:
+                    found[actor] = ready_of(admin, queue)
                 else:
                     depth = admin.depth(queue)
                     found[actor] = depth.ready + depth.unsettled
