@@ -414,11 +414,7 @@ class Service:
             raise Refused("not_final", f"The envelope is {row['status']}", "cancel it first, or wait for its end")
         if expected is not None and expected != (row["replayed_as"] or ""):
             raise _already_replayed(row)
-        message = None
-        if start == "start":
-            first = await self._store.read(lambda tx: tx.one("read_message", id=envelope_id))
-            message = first["message"] if first else None
-        old = json.loads(message if message is not None else await self._record(principal, row))
+        old = json.loads(await self._replayable(principal, row, start))
         now = int(self._clock.wall() * 1000)
         tool = self._tools.registry.tools.get(row["tool"] or "")
         deadline_at = now + int((tool.timeout_seconds if tool else _REPLAY_SECONDS) * 1000)
@@ -450,6 +446,20 @@ class Service:
         self._publisher.hurry(made)
         self._log.info("audit", action="replay", principal=principal.name, envelope_id=envelope_id, new_id=new_id, outcome="accepted")
         return made
+
+    async def _replayable(self, principal: Principal, row: Row, start: str) -> str | bytes:
+        """The JSON that a replay is made from: the record, or the first message. An envelope that never left this gateway has no record;
+        its first message is what failed."""
+        first = await self._store.read(lambda tx: tx.one("read_message", id=row["id"]))
+        message: str | None = first["message"] if first else None
+        if start == "start" and message is not None:
+            return message
+        try:
+            return await self._record(principal, row)
+        except Refused as refusal:
+            if message is None or row["published_at"] is not None or refusal.code not in ("no_such_record", "not_configured"):
+                raise
+            return message
 
     # ---------------------------------------------------------------------------------------------------------------- reports
 

@@ -68,6 +68,14 @@ def test_replay_from_the_start_sends_the_first_message_again(stored: Gateway) ->
     assert (message["payload"], message["route"]["current"]) == ({"greeting": "hello", "text": "hi"}, 0)
 
 
+def test_what_never_left_is_replayed_from_its_first_message(stored: Gateway) -> None:
+    lost = stored.envelope("nowhere")
+    assert stored.client.post(f"/envelopes/{lost}/cancel").json()["status"] == "cancelled"
+    told = stored.client.post(f"/envelopes/{lost}/replay", json={"dry_run": True, "actor": "second"})
+    assert told.status_code == 200, told.text
+    assert (told.json()["envelope"]["payload"], told.json()["envelope"]["route"]["current"]) == ({"text": "hi"}, 0)
+
+
 def test_one_of_two_replays_that_expect_none_is_refused(stored: Gateway) -> None:
     envelope_id = failed(stored)
     ask = {"from": "failed", "if_replayed_as": None}
