@@ -126,7 +126,7 @@ export function envelopeView({ id, session, announce, signal, go, may }) {
   function drawHead() {
     const { status, tool } = envelope;
     const canCancel = !isFinal(status);
-    const canReplay = isFinal(status) && may("operate") && session.records;
+    const canReplay = isFinal(status) && may("operate");
     fill(
       parts.head,
       el(
@@ -364,7 +364,8 @@ export function envelopeView({ id, session, announce, signal, go, may }) {
       if (!plan) return;
     }
     const said = el("div", {});
-    const choice = (value, text) => [
+    const choices = [["failed", "where it failed, with the payload it had there"], ["start", "at the start, with the first arguments"]].filter(([value]) => value === "start" || session.records);
+    const choice = ([value, text]) => [
       el("input", { type: "radio", name: "from", id: `from-${value}`, value, checked: from === value, onchange: async () => ((from = value), tell()) }),
       el("label", { for: `from-${value}` }, text),
     ];
@@ -380,7 +381,7 @@ export function envelopeView({ id, session, announce, signal, go, may }) {
     tell();
     const made = await confirm({
       title: "Replay this envelope?",
-      body: el("div", {}, el("p", {}, "A new envelope is made, with an id of its own; this one stays as it is."), el("fieldset", { class: "choices" }, el("legend", {}, "Begin"), el("div", {}, ...choice("failed", "where it failed, with the payload it had there")), el("div", {}, ...choice("start", "at the start, with the first arguments"))), said),
+      body: el("div", {}, el("p", {}, "A new envelope is made, with an id of its own; this one stays as it is."), el("fieldset", { class: "choices" }, el("legend", {}, "Begin"), ...choices.map((each) => el("div", {}, ...choice(each)))), said),
       yes: "Replay",
       act: () => post(envelopePath(id, "/replay"), { from, if_replayed_as: envelope.replayed_as ?? null }),
     });

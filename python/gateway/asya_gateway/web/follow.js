@@ -37,7 +37,7 @@ export function follow(id, { changed, state, signal }) {
   function again() {
     source.close();
     state("lost");
-    timer = setTimeout(open, pause);
+    timer = setTimeout(() => (changed(), open()), pause); // reading tells why: a session that has ended looks like a cut from here
     pause = Math.min(pause * 2, LAST_PAUSE_MS);
   }
 

@@ -22,11 +22,18 @@ export function hopsOf(envelope, events) {
   sorted.forEach((hop, index) => {
     const before = sorted[index - 1];
     const { received, running, retrying, done } = hop.times;
-    hop.sent = before === undefined ? at(envelope.created_at) : before.hop === hop.hop ? (before.times.retrying ?? null) : before.hop === hop.hop - 1 ? (before.times.done ?? null) : null;
+    hop.sent = sentAt(envelope, hop, before) ?? null;
     hop.began = running ?? received ?? null;
     hop.ended = done ?? retrying ?? null;
   });
   return sorted;
+}
+
+// What came before a hop is known for the first of a call or a replay, for another attempt, and after the hop before it.
+function sentAt(envelope, hop, before) {
+  if (before === undefined) return hop.hop === 0 || envelope.replay_of ? at(envelope.created_at) : null;
+  if (before.hop === hop.hop) return before.times.retrying;
+  return before.hop === hop.hop - 1 ? before.times.done : null;
 }
 
 /** Where the time of an envelope begins and ends on the picture; it never ends before the last thing known. */

@@ -161,6 +161,47 @@ def test_envelope_moves_as_it_is_reported_and_its_timeline_has_queue_and_handler
     expect(hops.nth(2)).to_contain_text("2.50 s")
 
 
+HOPS = """
+async (given) => {
+  const { hopsOf } = await import("/static/timeline.js");
+  const stamp = (ms) => new Date(ms).toISOString();
+  const stamps = (told) => told && Object.fromEntries(Object.entries(told).map(([state, ms]) => [state, stamp(ms)]));
+  const events = given.map(([hop, attempt, state, told]) => {
+    return { kind: "progress", actor: `a${hop}`, hop, attempt, state, at: stamp(9000), times: stamps(told) ?? undefined };
+  });
+  const hops = hopsOf({ route: ["a0:step", "a1"], created_at: stamp(1000) }, [{ kind: "status", at: stamp(0) }, ...events]);
+  return hops.map(({ entry, attempt, state, sent, began, ended }) => [entry, attempt, state, sent, began, ended]);
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("reports", "hops"),
+    [
+        pytest.param(
+            [(1, 1, "done", {"received": 1500, "running": 1600, "done": 1700}), (0, 1, "done", {"running": 1100, "done": 1400})],
+            [["a0:step", 1, "done", 1000, 1100, 1400], ["a1", 1, "done", 1400, 1600, 1700]],
+            id="batches in another order",
+        ),
+        pytest.param(
+            [(0, 1, "retrying", {"running": 1100, "retrying": 1200}), (0, 2, "running", {"received": 1500, "running": 1501})],
+            [["a0:step", 1, "retrying", 1000, 1100, 1200], ["a0:step", 2, "running", 1200, 1501, None]],
+            id="an attempt waits from the one before",
+        ),
+        pytest.param(
+            [(0, 1, "running", {"running": 1100}), (0, 1, "done", {"done": 1300}), (0, 1, "received", {"received": 1050})],
+            [["a0:step", 1, "done", 1000, 1100, 1300]],
+            id="one hop told in three",
+        ),
+        pytest.param([(1, 1, "done", {"done": 1700})], [["a1", 1, "done", None, None, 1700]], id="lost reports leave gaps, not guesses"),
+        pytest.param([(0, 1, "done", None)], [["a0:step", 1, "done", 1000, None, 9000]], id="a sidecar without times"),
+        pytest.param([], [], id="nothing"),
+    ],
+)
+def test_hops_are_read_from_events(opened: Open, reports: Any, hops: Any) -> None:
+    assert opened("#/nothing").evaluate(HOPS, reports) == hops
+
+
 def test_numbers_are_shown_as_they_were_written(opened: Open, mesh: Any) -> None:
     envelope_id = mesh.call("text-processor")
     body = f'{{"id": "{envelope_id}", "status": "succeeded", "result": [18446744073709551617, 1.0, 0.1, 1e400, -0.0]}}'
