@@ -457,7 +457,9 @@ class Service:
         try:
             return await self._record(principal, row)
         except Refused as refusal:
-            if message is None or row["published_at"] is not None or refusal.code not in ("no_such_record", "not_configured"):
+            error = json.loads(row["error"] or "{}")
+            never_left = error.get("code") == "unroutable" and "actor" not in error  # the publisher's own words
+            if message is None or not never_left or refusal.code not in ("no_such_record", "not_configured"):
                 raise
             return message
 

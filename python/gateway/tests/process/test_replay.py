@@ -70,7 +70,7 @@ def test_replay_from_the_start_sends_the_first_message_again(stored: Gateway) ->
 
 def test_what_never_left_is_replayed_from_its_first_message(stored: Gateway) -> None:
     lost = stored.envelope("nowhere")
-    assert stored.client.post(f"/envelopes/{lost}/cancel").json()["status"] == "cancelled"
+    stored.final(lost, "failed", error={"code": "unroutable", "type": None, "mro": [], "message": "The queue does not exist"})
     told = stored.client.post(f"/envelopes/{lost}/replay", json={"dry_run": True, "actor": "second"})
     assert told.status_code == 200, told.text
     assert (told.json()["envelope"]["payload"], told.json()["envelope"]["route"]["current"]) == ({"text": "hi"}, 0)
