@@ -9,7 +9,7 @@ ci/tools.sh || [ -z "${CI:-}" ] # valgrind and strace for the exact counts, Grap
 eval "$(ci/services.sh env)"
 ci/pythons.sh >/dev/null # the newest Python that the runtime is tested on
 
-pure=(asya_core.wire asya_core.ops.backoff asya_core.transports.rabbitmq.topology asya_core.transports.sqs.attributes
+pure=(asya_core.wire asya_core.ops.backoff asya_core.transports.rabbitmq.topology asya_core.transports.sqs.{attributes,batches,codec,held,settings}
       asya_sidecar.lifecycle asya_sidecar.decide asya_sidecar.effects asya_sidecar.retry asya_sidecar.splice
       asya_flowc asya_cli.dlq.failures asya_cli.doctor.check asya_cli.doctor.rules asya_cli.plan.compare
       asya_operator.{compare,conditions,crd,desired,memory,observed,plan,policies,reasons,settings,spec,words}
@@ -43,13 +43,14 @@ case $tier in
         status=0
         echo "test: experiments that hurt their broker begin; they mostly wait, and are printed at the end"
         aside hurt tests --ignore=tests/e2e -m hurts_broker
+        aside sqs tests --ignore=tests/e2e -m sqs
         ci/static.sh && ci/verify.sh || status=$?
         echo "test: beside the packages, with branch coverage of the pure modules"
         { .venv/bin/pytest -n 2 --dist loadgroup -q python "${coverage[@]}" && branches; } || status=$?
         echo "test: what crosses components, in two halves side by side"
         aside charts tests/charts tests/docs
-        .venv/bin/pytest -q tests --ignore=tests/e2e --ignore=tests/charts --ignore=tests/docs -m "not hurts_broker" --durations=8 || status=$?
-        for lane in charts hurt; do
+        .venv/bin/pytest -q tests --ignore=tests/e2e --ignore=tests/charts --ignore=tests/docs -m "not hurts_broker and not sqs" --durations=8 || status=$?
+        for lane in charts hurt sqs; do
             wait "${lanes[$lane]}" || status=$?
             cat "$logs/$lane"
         done

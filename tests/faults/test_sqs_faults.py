@@ -10,7 +10,7 @@ from tests.faults.harness_sqs import SqsMesh, Trouble
 from tests.sqs_front import Forward, Front, Json, Reply, error
 from tests.sqs_servers import endpoint
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.hurts_broker]
+pytestmark = [pytest.mark.timeout(240), pytest.mark.sqs]
 COUNT = int(os.environ.get("FAULTS_SQS_COUNT", "300"))
 """Envelopes; the experiment's full size is 1,000."""
 

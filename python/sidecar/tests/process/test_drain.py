@@ -5,6 +5,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 WAIT = 20.0
 
 
@@ -34,7 +36,9 @@ def test_sigterm_finishes_the_running_call_and_exits_0(mesh: Any, folder: Path) 
     assert mesh.broker.admin.depth(mesh.queue("a")).unsettled == 0
 
 
-def test_sigterm_gives_back_what_was_not_started(mesh: Any, folder: Path) -> None:
+@pytest.mark.parametrize("transport", ["embedded", "sqs"])
+def test_sigterm_gives_back_what_was_not_started(request: pytest.FixtureRequest, folder: Path, transport: str) -> None:
+    mesh = request.getfixturevalue(f"{transport}_mesh")
     actor = mesh.actor("a", "sample.wait_for", ASYA_PREFETCH="5")
     started, go = folder / "started", folder / "go"
     for number in range(3):

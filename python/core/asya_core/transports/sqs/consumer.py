@@ -34,8 +34,11 @@ __all__ = ["Consumer"]
 _POLLS: Final = 4
 """Receives at a time under load; one otherwise."""
 _GATHER_SECONDS: Final = 0.01
-"""How long a poll waits for ten places, and at most a delete for ten acks, while there is load."""
+"""How long a poll waits for ten places while there is load."""
 _DELETE_SECONDS: Final = 0.05
+"""How long a delete waits for nine others while more is held."""
+_BOUNCE_SECONDS: Final = 0.3
+"""How long a message that was given back may take to come to a poll of ours that is still waiting."""
 _AGAIN: Final = Backoff(initial_seconds=0.1, max_seconds=10.0)
 _MISSING: Final = Backoff(initial_seconds=1.0, max_seconds=30.0)
 
@@ -88,6 +91,8 @@ class Consumer:
         self._generation = 0
         self._poll_timer: asyncio.TimerHandle | None = None
         self._renew_timer: asyncio.TimerHandle | None = None
+        self._gave_back_at = -math.inf
+        self._on_polls_ended: Callable[[], None] | None = None
         self._open_settlings: dict[Receipt, None] = {}
         self._deletes: Line[str] = Line(calls.delete, workers, on_answer=on_answer, patience_seconds=settings.visibility_seconds)
         self._changes: Line[tuple[str, int]] = Line(calls.hide, workers, on_answer=on_answer, patience_seconds=settings.visibility_seconds)
@@ -127,8 +132,12 @@ class Consumer:
         """See `Transport.requeue`."""
         held = self._holdings.take(receipt)
         if held is not None:
-            self._changes.add(held.queue, (held.handle, 0))
+            self._give_up(held)
             self._freed()
+
+    def _give_up(self, held: Held) -> None:
+        self._changes.add(held.queue, (held.handle, 0))
+        self._gave_back_at = self._loop.time()
 
     def retry(self, receipt: Receipt, delay_seconds: float) -> None:
         """See `Transport.retry`. Hides the message for so long; if it has not as many seconds left here, a copy waits instead."""
@@ -182,7 +191,7 @@ class Consumer:
         for receipt in list(self._open_settlings):
             self._end_settling(receipt, False)
         for held in self._holdings.take_all():
-            self._changes.add(held.queue, (held.handle, 0))
+            self._give_up(held)
         if self._renew_timer is not None:
             self._renew_timer.cancel()
         self._is_closed = True
@@ -199,7 +208,12 @@ class Consumer:
 
         def line_empty() -> None:
             if self._deletes.is_empty and self._changes.is_empty:
-                self._loop.call_soon(finish)
+                # What was given back goes to our own poll first, if one is waiting; it must not go down with the process.
+                if self._polls and self._loop.time() - self._gave_back_at < _BOUNCE_SECONDS:
+                    self._on_polls_ended = finish
+                    self._loop.call_later(_BOUNCE_SECONDS, finish)
+                else:
+                    self._loop.call_soon(finish)
 
         deadline = self._loop.call_later(seconds, finish)
         self._deletes.flush(line_empty)
@@ -250,7 +264,7 @@ class Consumer:
         answer = self._calls.receive(queue, count, wait_seconds=wait_seconds, visibility_seconds=self._settings.visibility_seconds)
         if self._is_closed and answer.messages:
             self._calls.hide(queue, [(each.handle, 0) for each in answer.messages])
-            return Answer()
+            return Answer()  # given back
         return answer
 
     def _received(self, queue: str, asked: int, generation: int, answer: Answer) -> None:
@@ -262,6 +276,8 @@ class Consumer:
         self._asked -= asked
         if self._is_closed or generation != self._generation:
             self._give_back(queue, answer.messages)
+            if self._on_polls_ended is not None and not self._polls:
+                self._on_polls_ended()
             if not self._is_closed:
                 self._poll_soon()
             return
