@@ -109,6 +109,13 @@ def broker(cluster_environment: dict[str, str]) -> Broker:
     return Broker(cluster_environment["ASYA_CLUSTER_RABBITMQ_URL"], cluster_environment["ASYA_CLUSTER_RABBITMQ_MANAGEMENT_URL"])
 
 
+@pytest.fixture
+def changed_operator(operator: str, kube: Kube, helms: dict[str, Helm]) -> Iterator[None]:
+    """For stories that install the operator with other values: put back afterwards."""
+    yield
+    install_operator(kube, helms["helm4"])
+
+
 @pytest.fixture(scope="session")
 def audit(kube: Kube, cluster_environment: dict[str, str]) -> Audit:
     return Audit(Path(cluster_environment["ASYA_CLUSTER_AUDIT_LOG"]))

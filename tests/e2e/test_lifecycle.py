@@ -86,7 +86,7 @@ def test_kubectl_prints_the_columns_of_the_documentation(crewed: Stage, cluster:
 @pytest.mark.behaviour("operator:uninstall")
 @pytest.mark.behaviour("operator:new-sidecar")
 def test_operator_that_is_uninstalled_leaves_all_and_the_next_brings_a_new_sidecar_under_load(
-    stages: Stages, kube: Kube, helms: dict[str, Helm], cluster: ExistingCluster
+    stages: Stages, kube: Kube, helms: dict[str, Helm], cluster: ExistingCluster, changed_operator: None
 ) -> None:
     stage = stages()
     stage.install_crew()

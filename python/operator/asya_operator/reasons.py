@@ -119,7 +119,7 @@ REASONS: Final = (
     _bad(
         "TransportDisabled",
         _Q,
-        "Transport sqs is not enabled; choose rabbitmq, or set transports.sqs.enabled of the operator's chart",
+        "Transport sqs is not enabled; choose rabbitmq, or set transports.sqs.enabled in the operator",
         "Leave spec.transport out, choose one that is enabled, or enable it in the operator's chart (transports.NAME.enabled).",
         _NOW,
     ),

@@ -270,7 +270,7 @@ class Reconciler:
             enabled = " and ".join(sorted(self._queues)) or "none"
             return Verdict(
                 reason="TransportDisabled",
-                message=f"Transport {transport} is not enabled; choose {enabled}, or set transports.{transport}.enabled of the operator's chart",
+                message=f"Transport {transport} is not enabled; choose {enabled}, or set transports.{transport}.enabled in the operator",
             )
         if observed.queue_owner is not None:
             return Verdict(reason="NameCollision", message=_collision(observed, observed.queue_owner))
