@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from tests.charts.render import ENGINES, folder
+from tests.charts.helms import ENGINES, folder
 
 
 def pytest_configure(config: pytest.Config) -> None:

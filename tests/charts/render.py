@@ -1,13 +1,9 @@
 """Renders a chart with one of both Helms: `render(chart, values, ...)` gives its objects, each with the template that made it.
 
 Called by the tests of this folder. Results are kept by the content of everything that goes in, so that tests ask as often as they like.
-The binaries are those of ci/helm.sh.
 """
 
-import hashlib
 import json
-import os
-import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,10 +13,9 @@ from typing import Any
 
 import yaml
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.charts.helms import ROOT, Refused, content_hash, keep, kept_file, run
+
 CHARTS = ROOT / "charts"
-MOST_KEPT = 5000
-ENGINES = ("helm3", "helm4")
 KUBE = "1.34.0"
 """Helm 3.10 believes in Kubernetes 1.25 and would refuse the charts."""
 
@@ -35,10 +30,6 @@ RELEASES = {"asya-actor": "text-processor", "asya-operator": "asya-operator", "a
 FULLEST = {"asya-actor": "03-full", "asya-operator": "04-full", "asya-crew": "04-full", "asya-gateway": "04-full"}
 """The set-up of each chart that uses most of its values."""
 MONITORING = ("monitoring.coreos.com/v1",)
-
-
-class Refused(Exception):
-    """Helm said no; the text is its message."""
 
 
 @dataclass(frozen=True)
@@ -73,26 +64,6 @@ class Rendered:
         found = [item for item in self.of(kind) if name in (None, item["metadata"]["name"])]
         assert len(found) == 1, f"{len(found)} {kind} {name or ''} in {[item['kind'] for item in self.objects]}"
         return found[0]
-
-
-def folder() -> Path | None:
-    """Where ci/helm.sh puts its binaries; None if it has not run for the present inputs."""
-    module = ROOT / "ci" / "cluster" / "go" / "tools"
-    inputs = [ROOT / "ci" / "helm.sh", module / "go.mod", module / "go.sum"]
-    key = hashlib.sha256(b"".join(path.read_bytes() for path in inputs)).hexdigest()[:16]
-    found = Path(os.environ.get("ASYA_CACHE") or Path.home() / ".cache" / "asya") / "tools" / f"helm-{key}"
-    return found if found.is_dir() else None
-
-
-def helm(engine: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Run one of both Helms. Raises Refused."""
-    tools = folder()
-    assert tools is not None, "run ci/helm.sh"
-    environment = {"PATH": "/usr/bin:/bin", "HOME": str(_home()), "KUBECONFIG": f"{_home()}/kubeconfig", "GOGC": "off"}
-    done = subprocess.run([tools / engine, *arguments], capture_output=True, text=True, env=environment, cwd=ROOT, check=False)
-    if check and done.returncode:
-        raise Refused("\n".join(line for line in done.stderr.splitlines() if "symbolic link" not in line))
-    return done
 
 
 def render(
@@ -135,12 +106,9 @@ def _render(
     apis: tuple[str, ...],
     options: tuple[str, ...],
 ) -> Rendered:
-    tools = folder()
-    assert tools is not None, "run ci/helm.sh"
-    key = json.dumps([tools.name, KUBE, path.name, content, texts, engine, release, namespace, apis, options])
-    kept = _kept() / hashlib.sha256(key.encode()).hexdigest()
+    kept = kept_file([KUBE, path.name, content, texts, engine, release, namespace, apis, options])
     if not kept.exists():
-        _keep(kept, _template(path, texts, engine, release, namespace, apis, options))
+        keep(kept, _template(path, texts, engine, release, namespace, apis, options))
     said, _, text = kept.read_text(encoding="utf-8").partition("\n")
     if said == "refused":
         raise Refused(text)
@@ -159,37 +127,9 @@ def _template(
         for api in apis:
             arguments += ["--api-versions", api]
         try:
-            return f"rendered\n{helm(engine, *arguments, *options).stdout}"
+            return f"rendered\n{run(engine, *arguments, *options).out}"
         except Refused as refused:
             return f"refused\n{refused}"
-
-
-@cache
-def _kept() -> Path:
-    """Where renders are kept by the content of all that went in; the oldest go when there are many."""
-    kept = Path(os.environ.get("ASYA_CACHE") or Path.home() / ".cache" / "asya") / "charts"
-    kept.mkdir(parents=True, exist_ok=True)
-    files = sorted(kept.iterdir(), key=lambda file: file.stat().st_mtime)
-    for old in files[:-MOST_KEPT]:
-        old.unlink(missing_ok=True)
-    return kept
-
-
-def _keep(file: Path, text: str) -> None:
-    draft = file.with_name(f"{file.name}.{os.getpid()}")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(file)
-
-
-@cache
-def content_hash(path: Path) -> str:
-    """Of all files of a chart that templates can see, and of what it links to; charts do not change while tests run."""
-    digest = hashlib.sha256()
-    for directory, folders, files in os.walk(path, followlinks=True):
-        folders[:] = sorted(set(folders) - {"ci"})
-        for file in sorted(set(files) - {"README.md"}):
-            digest.update(file.encode() + (Path(directory) / file).read_bytes())
-    return digest.hexdigest()
 
 
 def ci_files(chart: str) -> list[Path]:
@@ -216,10 +156,3 @@ def pod_specs(rendered: Rendered) -> Iterator[tuple[str, dict[str, Any]]]:
             yield where, item["spec"]
         elif item["kind"] in ("Deployment", "StatefulSet"):
             yield where, item["spec"]["template"]["spec"]
-
-
-@cache
-def _home() -> str:
-    home = tempfile.mkdtemp(prefix="asya-helm-")
-    (Path(home) / "kubeconfig").touch(mode=0o600)
-    return home

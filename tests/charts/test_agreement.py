@@ -11,8 +11,9 @@ from asya_cli.run import values
 from asya_cli.run.actor import ActorSpec, FromCluster, actor_spec
 from asya_cli.run.environment import env_text, retry_json
 from asya_core.wire.errors import RemoteFault
+from tests.charts.helms import ROOT, Refused
 from tests.charts.made import crd_schema, defaulted
-from tests.charts.render import CHARTS, ROOT, Refused, ci_files, render
+from tests.charts.render import CHARTS, ci_files, render
 
 EXAMPLES = sorted((ROOT / "examples").glob("*/actors/*.yaml"))
 FLOWS = sorted((ROOT / "examples" / "flows" / "compiled").glob("*/values/*.yaml"))

@@ -10,7 +10,8 @@ import yaml
 from asya_gateway.reload import Tools
 from asya_gateway.settings import GatewaySettings, read_gateway_settings
 from asya_gateway.tools import TOOL_KEYS, Registry
-from tests.charts.render import CHARTS, MINIMAL, ROOT, Rendered, ci_files, fullest, render
+from tests.charts.helms import ROOT
+from tests.charts.render import CHARTS, MINIMAL, Rendered, ci_files, fullest, render
 
 CHART = "asya-gateway"
 BASE = MINIMAL[CHART]

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.charts.render import CHARTS, KUBE, MINIMAL, RELEASES, ci_files, fullest, helm, render
+from tests.charts.helms import told
+from tests.charts.render import CHARTS, KUBE, MINIMAL, RELEASES, ci_files, fullest, render
 
 NAMES = tuple(RELEASES)
 SET_UPS = [(chart, path) for chart in NAMES for path in ci_files(chart)]
@@ -22,7 +23,7 @@ def spoken(part: Any) -> str:
 def test_ten_renders_give_the_same_bytes(chart: str, engine: str) -> None:
     file = fullest(chart)
     command = ["template", "x", str(CHARTS / chart), "--namespace", "demo", "--kube-version", KUBE, "--values", str(file)]
-    assert len({helm(engine, *command).stdout for _ in range(10)}) == 1
+    assert len({told(engine, *command, turn=turn).out for turn in range(10)}) == 1
 
 
 @pytest.mark.point(69)
@@ -64,8 +65,8 @@ def test_the_test_pod_can_be_switched_off(chart: str, engine: str) -> None:
 @pytest.mark.parametrize("chart", NAMES)
 def test_a_render_is_what_an_installation_would_apply(chart: str) -> None:
     file = ci_files(chart)[0]
-    done = helm("helm4", "install", RELEASES[chart], str(CHARTS / chart), "--namespace", "demo", "--dry-run=client", "--values", str(file))
-    manifest = done.stdout.partition("\nMANIFEST:\n")[2].partition("\nNOTES:\n")[0]
+    done = told("helm4", "install", RELEASES[chart], str(CHARTS / chart), "--namespace", "demo", "--dry-run=client", "--values", str(file))
+    manifest = done.out.partition("\nMANIFEST:\n")[2].partition("\nNOTES:\n")[0]
     applied = [document for document in yaml.load_all(manifest, Loader=yaml.CSafeLoader) if document]
     rendered = [item for item in render(chart, [file]).objects if "helm.sh/hook" not in item["metadata"].get("annotations", {})]
     assert applied == rendered

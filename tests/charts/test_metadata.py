@@ -13,8 +13,9 @@ import pytest
 import yaml
 from pyhelm3 import Client
 
+from tests.charts.helms import ROOT, run, told, tools
 from tests.charts.made import actor_validator
-from tests.charts.render import CHARTS, KUBE, MINIMAL, RELEASES, ROOT, ci_files, containers, folder, helm, pod_specs, render
+from tests.charts.render import CHARTS, KUBE, MINIMAL, RELEASES, ci_files, containers, pod_specs, render
 
 NAMES = tuple(RELEASES)
 HTTPS = {"type": "string", "pattern": "^https://[^/]+"}
@@ -62,10 +63,10 @@ def templates(chart: str) -> list[Path]:
 def test_lint_is_clean_with_defaults_and_every_supported_set_up(chart: str, engine: str) -> None:
     kube = ["--kube-version", KUBE] if engine == "helm4" else []
     for values in (None, *ci_files(chart)):
-        done = helm(engine, "lint", "--strict", str(CHARTS / chart), *(["--values", str(values)] if values else []), *kube, check=False)
-        assert done.returncode == 0, f"{values}: {done.stdout}{done.stderr}"
-        assert "[WARNING]" not in done.stdout
-        assert "[ERROR]" not in done.stdout
+        done = told(engine, "lint", "--strict", str(CHARTS / chart), *(["--values", str(values)] if values else []), *kube, check=False)
+        assert not done.failed, f"{values}: {done.out}{done.err}"
+        assert "[WARNING]" not in done.out
+        assert "[ERROR]" not in done.out
 
 
 @pytest.mark.point(2)
@@ -79,9 +80,7 @@ def test_chart_yaml_is_complete(chart: str) -> None:
 @pytest.mark.point(3)
 @pytest.mark.parametrize("chart", NAMES)
 def test_pyhelm3_loads_the_chart(chart: str, engine: str) -> None:
-    tools = folder()
-    assert tools is not None
-    loaded = asyncio.run(Client(executable=str(tools / engine)).get_chart(str(CHARTS / chart)))
+    loaded = asyncio.run(Client(executable=str(tools() / engine)).get_chart(str(CHARTS / chart)))
     assert loaded.metadata.name == chart
     assert str(loaded.metadata.home).startswith("https://")
 
@@ -141,7 +140,7 @@ ALLOWED = re.compile(
 @pytest.mark.point(7)
 @pytest.mark.parametrize("chart", NAMES)
 def test_a_package_holds_nothing_but_the_chart(chart: str, engine: str, tmp_path: Path) -> None:
-    helm(engine, "package", str(CHARTS / chart), "--destination", str(tmp_path))
+    run(engine, "package", str(CHARTS / chart), "--destination", str(tmp_path))
     (package,) = tmp_path.glob("*.tgz")
     with tarfile.open(package) as archive:
         names = [name.removeprefix(f"{chart}/") for name in archive.getnames()]
@@ -237,6 +236,6 @@ def test_yamllint_finds_nothing_in_values_and_metadata() -> None:
 def test_helm_4_packages_to_the_same_bytes_twice(chart: str, tmp_path: Path) -> None:
     packages = []
     for turn in ("first", "second"):
-        helm("helm4", "package", str(CHARTS / chart), "--destination", str(tmp_path / turn))
+        run("helm4", "package", str(CHARTS / chart), "--destination", str(tmp_path / turn))
         packages.append(next((tmp_path / turn).glob("*.tgz")).read_bytes())
     assert packages[0] == packages[1]

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.charts.helms import Refused
 from tests.charts.made import default_settings, made_workload
-from tests.charts.render import MINIMAL, RELEASES, Refused, Rendered, ci_files, fullest, render
+from tests.charts.render import MINIMAL, RELEASES, Rendered, ci_files, fullest, render
 
 NAMES = tuple(RELEASES)
 GOLDEN = Path(__file__).with_name("golden")

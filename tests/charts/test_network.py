@@ -10,7 +10,8 @@ import yaml
 from asya_gateway.metrics import GatewayMetrics
 from asya_operator.metrics import Metrics
 from asya_sidecar.metrics import SidecarMetrics
-from tests.charts.render import CHARTS, MINIMAL, MONITORING, ROOT, Refused, containers, pod_specs, render
+from tests.charts.helms import ROOT, Refused
+from tests.charts.render import CHARTS, MINIMAL, MONITORING, containers, pod_specs, render
 
 OPERATOR = MINIMAL["asya-operator"]
 ALERTING = ("asya-operator", "asya-gateway")

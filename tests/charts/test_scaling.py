@@ -11,8 +11,9 @@ import jsonschema
 import pytest
 import yaml
 
+from tests.charts.helms import ROOT
 from tests.charts.made import default_settings, made_scaling, settings_of, strict
-from tests.charts.render import CHARTS, MINIMAL, ROOT, ci_files, render
+from tests.charts.render import CHARTS, MINIMAL, ci_files, render
 
 FULL = CHARTS / "asya-actor" / "ci" / "03-full-values.yaml"
 MODULE = ROOT / "ci" / "cluster" / "go" / "keda"

@@ -7,12 +7,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import kubernetes_validate
 import pytest
 
 from tests.charts import conftest
+from tests.charts.helms import ROOT, told
+from tests.charts.kubernetes_schemas import problem
 from tests.charts.made import made_workload
-from tests.charts.render import CHARTS, KUBE, MINIMAL, RELEASES, ROOT, Rendered, ci_files, fullest, helm, render
+from tests.charts.render import CHARTS, KUBE, MINIMAL, RELEASES, Rendered, ci_files, fullest, render
 from tests.charts.test_agreement import EXAMPLES, FLOWS, release
 
 NAMES = tuple(RELEASES)
@@ -26,8 +27,8 @@ def notes(chart: str, *layers: dict[str, Any], name: str | None = None) -> list[
     """NOTES as a person sees them. Helm 4, whose dry run needs no cluster."""
     pairs = [f"{key}={json.dumps(value)}" for layer in layers for key, value in layer.items()]
     options = [part for pair in pairs for part in ("--set-json", pair)]
-    done = helm("helm4", "install", name or RELEASES[chart], str(CHARTS / chart), "-n", "demo", "--dry-run=client", *options)
-    return done.stdout.partition("\nNOTES:\n")[2].strip().splitlines()
+    done = told("helm4", "install", name or RELEASES[chart], str(CHARTS / chart), "-n", "demo", "--dry-run=client", *options)
+    return done.out.partition("\nNOTES:\n")[2].strip().splitlines()
 
 
 ACTOR = dict(MINIMAL["asya-actor"])
@@ -135,11 +136,18 @@ def test_all_objects_are_valid_on_every_supported_kubernetes(version: str) -> No
             if item["kind"] in OWN or (text := repr(item)) in seen:
                 continue
             seen.add(text)
-            try:
-                kubernetes_validate.validate(item, version, strict=True)
-            except Exception as error:
-                pytest.fail(f"{where} {item['kind']}/{item['metadata']['name']}: {error}")
+            assert problem(item, version) == "", f"{where} {item['kind']}/{item['metadata']['name']}"
     assert len(seen) > 20
+
+
+@pytest.mark.point(84)
+def test_the_check_of_objects_can_fail() -> None:
+    good = render("asya-gateway", MINIMAL["asya-gateway"]).one("Deployment")
+    assert problem(good, VERSIONS[0]) == ""
+    for change in ({"replica": 1}, {"replicas": "one"}, {"template": "one"}):
+        assert problem({**good, "spec": {**good["spec"], **change}}, VERSIONS[0])
+    with pytest.raises(FileNotFoundError):
+        problem({**good, "apiVersion": "apps/v1beta1"}, VERSIONS[0])
 
 
 @pytest.mark.point(84)
@@ -147,11 +155,7 @@ def test_all_objects_are_valid_on_every_supported_kubernetes(version: str) -> No
 def test_workloads_that_the_operator_makes_are_valid_on_the_oldest_and_the_newest_kubernetes(version: str) -> None:
     for where, rendered in everything()[::4]:
         for item in rendered.of("AsyncActor"):
-            made = made_workload(item)
-            try:
-                kubernetes_validate.validate(made, version, strict=True)
-            except Exception as error:
-                pytest.fail(f"{where}: {error}")
+            assert problem(made_workload(item), version) == "", where
 
 
 @pytest.mark.point(84)
@@ -226,7 +230,7 @@ SECTION_1 = [
 def test_the_first_commands_work_as_printed(command: str, engine: str, workplace: Path) -> None:
     words = as_template(command, workplace)
     assert words is not None
-    text = helm(engine, *words).stdout
+    text = told(engine, *words).out
     assert "\nkind: " in text
     flat = [re.sub(r"\s+", " ", line) for line in commands((ROOT / PAGES[0]).read_text())]
     assert re.sub(r"\s+", " ", command) in flat, "the page on installing prints it"
@@ -246,7 +250,7 @@ def test_every_helm_command_of_the_documentation_renders(page: str, engine: str,
     found = [words for command in commands((ROOT / page).read_text()) if (words := as_template(command, workplace))]
     assert found
     for words in found:
-        assert "\nkind: " in helm(engine, *words).stdout, words
+        assert "\nkind: " in told(engine, *words).out, words
 
 
 @pytest.mark.point(89)

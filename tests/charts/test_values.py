@@ -16,7 +16,8 @@ import jsonschema
 import pytest
 import yaml
 
-from tests.charts.render import CHARTS, ENGINES, MINIMAL, RELEASES, ROOT, Refused, Rendered, ci_files, render
+from tests.charts.helms import ENGINES, ROOT, Refused
+from tests.charts.render import CHARTS, MINIMAL, RELEASES, Rendered, ci_files, render
 from tests.charts.trees import ENTRIES, at, changed, keys, leaves, maps, nested
 
 NAMES = tuple(RELEASES)
@@ -184,7 +185,7 @@ def outcome(chart: str, layers: list[dict[str, Any]]) -> tuple[str, str]:
     """Helm's text, or what it says against the values."""
     whole = any(list(layer) == ["crds"] for layer in layers)
     try:
-        return "rendered", render(CHARTS / chart if whole else quick(chart), layers, engine="helm3").text
+        return "rendered", render(CHARTS / chart if whole else quick(chart), layers, engine="helm4").text
     except Refused as refused:
         return ("contradiction" if "cannot be rendered" in str(refused) else "invalid"), str(refused)
 

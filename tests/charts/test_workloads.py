@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.charts.helms import Refused
 from tests.charts.made import actor, default_settings, made_workload, settings_of
-from tests.charts.render import MINIMAL, RELEASES, Refused, Rendered, ci_files, containers, fullest, pod_specs, render
+from tests.charts.render import MINIMAL, RELEASES, Rendered, ci_files, containers, fullest, pod_specs, render
 from tests.charts.test_agreement import EXAMPLES, FLOWS, release
 from tests.charts.trees import leaves
 

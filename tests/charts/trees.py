@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-from tests.charts.render import CHARTS, ROOT
+from tests.charts.helms import ROOT
+from tests.charts.render import CHARTS
 
 sys.path.insert(0, str(ROOT / "ci" / "charts"))
 import values_file
