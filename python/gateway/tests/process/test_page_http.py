@@ -21,8 +21,8 @@ from asya_gateway.web import read_assets
 
 Gateway = Any
 WEB = Path(__file__).parents[2] / "asya_gateway" / "web"
-TOKENS = {name: f"asya_page-canary-{name}-{'x' * 20}" for name in ("anna", "bert", "olga")}
-ROLES = {"anna": "call", "bert": "call", "olga": "operate"}
+TOKENS = {name: f"asya_page-canary-{name}-{'x' * 20}" for name in ("caller", "stranger", "operator")}
+ROLES = {"caller": "call", "stranger": "call", "operator": "operate"}
 
 
 @pytest.fixture(scope="module")
@@ -108,12 +108,12 @@ def test_vendored_files_are_those_that_their_table_names() -> None:
 
 
 def test_cookie_is_for_this_host_https_and_no_script(guarded: Gateway) -> None:
-    answer = guarded.client.post("/login", json={"key": f" {TOKENS['anna']}\n"})
+    answer = guarded.client.post("/login", json={"key": f" {TOKENS['caller']}\n"})
     told = answer.headers["set-cookie"].split("; ")
     assert told[0].startswith(f"{COOKIE}=")
     assert told[1:] == ["Path=/", "Max-Age=43200", "Secure", "HttpOnly", "SameSite=Strict"]
-    assert answer.json() == {"auth": "apiKey", "principal": {"name": "anna", "roles": ["call"]}, "namespace": "test", "records": True}
-    assert TOKENS["anna"] not in answer.text + answer.headers["set-cookie"]
+    assert answer.json() == {"auth": "apiKey", "principal": {"name": "caller", "roles": ["call"]}, "namespace": "test", "records": True}
+    assert TOKENS["caller"] not in answer.text + answer.headers["set-cookie"]
     guarded.client.cookies.clear()
 
 
@@ -137,12 +137,12 @@ def test_refused_sign_in_sets_no_cookie(guarded: Gateway, body: Any, status: int
 
 def test_cookie_reaches_what_the_key_reaches_until_the_key_is_gone(guarded: Gateway, make_gateway: Any, tmp_path: Path) -> None:
     keys = tmp_path / "keys.yaml"
-    digest = hashlib.sha256(TOKENS["anna"].encode()).hexdigest()
-    keys.write_text(json.dumps({"anna": {"sha256": [digest], "roles": ["call"]}}))
+    digest = hashlib.sha256(TOKENS["caller"].encode()).hexdigest()
+    keys.write_text(json.dumps({"caller": {"sha256": [digest], "roles": ["call"]}}))
     mine = make_gateway(ASYA_GATEWAY_AUTH="apiKey", ASYA_GATEWAY_KEYS_FILE=str(keys)).start()
-    cookie = sign_in(mine, "anna")
+    cookie = sign_in(mine, "caller")
     assert mine.client.get("/envelopes", headers=cookie).status_code == 200
-    assert mine.client.get("/login", headers=cookie).json()["principal"]["name"] == "anna"
+    assert mine.client.get("/login", headers=cookie).json()["principal"]["name"] == "caller"
     keys.write_text("{}")
     assert mine.client.get("/envelopes", headers=cookie).status_code == 401
     assert mine.client.get("/login", headers=cookie).json() == {"auth": "apiKey"}
@@ -156,22 +156,22 @@ def test_cookie_that_was_not_set_here_is_nobody(guarded: Gateway, value: str) ->
 
 
 def test_header_goes_before_the_cookie(guarded: Gateway) -> None:
-    headers = sign_in(guarded, "anna") | {"Authorization": f"Bearer {TOKENS['bert']}"}
-    assert guarded.client.get("/login", headers=headers).json()["principal"]["name"] == "bert"
+    headers = sign_in(guarded, "caller") | {"Authorization": f"Bearer {TOKENS['stranger']}"}
+    assert guarded.client.get("/login", headers=headers).json()["principal"]["name"] == "stranger"
 
 
 def test_sign_out_takes_the_cookie_back(guarded: Gateway) -> None:
-    answer = guarded.client.delete("/login", headers=own(guarded, "anna"))
+    answer = guarded.client.delete("/login", headers=own(guarded, "caller"))
     assert answer.status_code == 204
     assert answer.headers["set-cookie"].startswith(f"{COOKIE}=; Path=/; Max-Age=0;")
 
 
 def test_sign_ins_are_audited_without_the_key(guarded: Gateway) -> None:
-    sign_in(guarded, "olga")
+    sign_in(guarded, "operator")
     guarded.client.post("/login", json={"key": "wrong-canary"})
     line = guarded.until(lambda line: line.get("action") == "sign-in" and line["outcome"] == "unauthenticated")
     assert line["principal"] == "-"
-    assert guarded.until(lambda line: line.get("action") == "sign-in" and line["principal"] == "olga")["outcome"] == "accepted"
+    assert guarded.until(lambda line: line.get("action") == "sign-in" and line["principal"] == "operator")["outcome"] == "accepted"
     logged = json.dumps(guarded.lines)
     assert "page-canary" not in logged
     assert "wrong-canary" not in logged
@@ -205,9 +205,9 @@ def elsewhere(gateway: Gateway) -> list[dict[str, str]]:
 @pytest.mark.behaviour("page:sign-in")
 @pytest.mark.parametrize("number", range(9))
 def test_cookie_changes_nothing_from_another_page(guarded: Gateway, number: int) -> None:
-    mine = own(guarded, "anna")
+    mine = own(guarded, "caller")
     made = guarded.client.post("/tools/text-processor", json={"text": "x"}, headers=mine).json()["id"]
-    headers = sign_in(guarded, "anna") | elsewhere(guarded)[number]
+    headers = sign_in(guarded, "caller") | elsewhere(guarded)[number]
     for method, path, body in (
         ("POST", f"/envelopes/{made}/cancel", None),
         ("POST", f"/envelopes/{made}/replay", {}),
@@ -221,23 +221,23 @@ def test_cookie_changes_nothing_from_another_page(guarded: Gateway, number: int)
 
 
 def test_cookie_reads_nothing_for_another_site(guarded: Gateway) -> None:
-    headers = sign_in(guarded, "anna") | {"Sec-Fetch-Site": "cross-site"}
+    headers = sign_in(guarded, "caller") | {"Sec-Fetch-Site": "cross-site"}
     assert guarded.client.get("/envelopes", headers=headers).status_code == 403
 
 
 def test_key_as_a_header_needs_no_origin(guarded: Gateway) -> None:
-    headers = {"Authorization": f"Bearer {TOKENS['anna']}"}
+    headers = {"Authorization": f"Bearer {TOKENS['caller']}"}
     assert guarded.client.post("/tools/text-processor", json={"text": "x"}, headers=headers).status_code == 202
 
 
 def test_cookie_sees_its_owner_s_envelopes_alone(guarded: Gateway) -> None:
-    made = guarded.client.post("/tools/text-processor", json={"text": "x"}, headers=own(guarded, "anna")).json()["id"]
+    made = guarded.client.post("/tools/text-processor", json={"text": "x"}, headers=own(guarded, "caller")).json()["id"]
     for rest in ("", "/arguments", "/events", "/stream"):
-        foreign = guarded.client.get(f"/envelopes/{made}{rest}", headers=own(guarded, "bert"))
-        absent = guarded.client.get(f"/envelopes/01J0ABSENT{rest}", headers=own(guarded, "bert"))
+        foreign = guarded.client.get(f"/envelopes/{made}{rest}", headers=own(guarded, "stranger"))
+        absent = guarded.client.get(f"/envelopes/01J0ABSENT{rest}", headers=own(guarded, "stranger"))
         assert (foreign.status_code, foreign.content) == (404, absent.content)
-    assert guarded.client.get(f"/envelopes/{made}/record", headers=own(guarded, "anna")).status_code == 403
-    assert guarded.client.get(f"/envelopes/{made}/arguments", headers=own(guarded, "anna")).json() == {"arguments": {"text": "x"}}
+    assert guarded.client.get(f"/envelopes/{made}/record", headers=own(guarded, "caller")).status_code == 403
+    assert guarded.client.get(f"/envelopes/{made}/arguments", headers=own(guarded, "caller")).json() == {"arguments": {"text": "x"}}
 
 
 # ------------------------------------------------------------------------------------------------------------------- list filters
@@ -316,7 +316,7 @@ def checked(told: dict[str, Any], method: str, path: str, answer: httpx.Response
 @pytest.mark.behaviour("gateway:openapi")
 def test_real_answers_are_as_described(guarded: Gateway) -> None:
     told = guarded.client.get("/openapi.json").json()
-    key = {"Authorization": f"Bearer {TOKENS['olga']}"}
+    key = {"Authorization": f"Bearer {TOKENS['operator']}"}
     made = guarded.client.post("/tools/two-hops", json={}, headers=key).json()["id"]
     guarded.progress({"id": made, "state": "done", "at": "2026-01-01T00:00:00Z", "route": ["text-processor", "second"]})
     guarded.final(made, "failed", error={"code": "handler_error", "type": None, "mro": [], "message": "m", "actor": "second", "attempt": 1})
@@ -349,7 +349,7 @@ def test_real_answers_are_as_described(guarded: Gateway) -> None:
         ("GET", "/flows/{name}", "text_flow", None),
         ("GET", "/flows/{name}", "absent", None),
         ("GET", "/login", "", None),
-        ("POST", "/login", "", {"key": TOKENS["anna"]}),
+        ("POST", "/login", "", {"key": TOKENS["caller"]}),
         ("POST", "/login", "", {"key": "wrong"}),
         ("DELETE", "/login", "", None),
         ("GET", "/openapi.json", "", None),

@@ -28,7 +28,7 @@ from asya_gateway.store.sqlite import SqliteStore
 Gateway = Any
 ROOT = Path(__file__).parents[5]
 COMPILED = ROOT / "examples" / "flows" / "compiled"
-KEYS = {"anna": "call", "bert": "call", "olga": "operate"}
+KEYS = {"caller": "call", "stranger": "call", "client": "call", "operator": "operate"}
 TOKENS = {name: f"asya_{name}-{'k' * 38}" for name in KEYS}
 MANY = 10_000
 WAIT_MS = 60_000
@@ -74,7 +74,7 @@ class Mesh:
     """What callers and sidecars do."""
 
     gateway: Gateway
-    who: str = "anna"
+    who: str = "caller"
     made: list[str] = field(default_factory=list)
 
     def call(self, tool: str, arguments: Any = None) -> str:
@@ -119,7 +119,7 @@ class Mesh:
 
 @pytest.fixture(scope="session")
 def gateway(tmp_path_factory: pytest.TempPathFactory, gateway_of: Callable[..., Gateway]) -> Iterator[Gateway]:
-    """One gateway with API keys, storage, the examples' flows, and 10,000 envelopes of olga's."""
+    """One gateway with API keys, storage, the examples' flows, and 10,000 envelopes that belong to operator."""
     folder = tmp_path_factory.mktemp("page") / "state"
     keys = {name: {"sha256": [hashlib.sha256(TOKENS[name].encode()).hexdigest()], "roles": [role]} for name, role in KEYS.items()}
     made = gateway_of(
@@ -146,7 +146,13 @@ def fill_store(path: Path) -> None:
     made, ended = [], []
     for number in range(MANY):
         at = begin + number * 2_000
-        envelope = {"id": f"bulk-{number:05}", "tool": "nightly-import", "owner": "olga", "route": '["text-processor"]', "message": "{}"}
+        envelope = {
+            "id": f"bulk-{number:05}",
+            "tool": "nightly-import",
+            "owner": "operator",
+            "route": '["text-processor"]',
+            "message": "{}",
+        }
         made.append(nothing_for("insert_envelope") | envelope | {"hop": 0, "now": at, "deadline_at": at + 86_400_000})
         error = {"code": "handler_error", "type": "KeyError", "message": f"row {number}", "actor": "text-processor"}
         outcome = {"status": "failed", "error": json.dumps(error)} if number % 50 == 0 else {"status": "succeeded", "error": None}
@@ -279,7 +285,7 @@ class Visitors:
     wrong: list[str] = field(default_factory=list)
     expected: tuple[str, ...] = ()
 
-    def open(self, path: str = "", *, who: str | None = "anna", expected: tuple[str, ...] = (), **more: Any) -> Page:
+    def open(self, path: str = "", *, who: str | None = "caller", expected: tuple[str, ...] = (), **more: Any) -> Page:
         """The page at `path` as somebody who is signed in, or not; a context of its own for the latter, and for what `more` asks of one."""
         self.expected = expected
         if who is None or more:

@@ -52,7 +52,7 @@ def test_key_signs_in_by_keyboard_and_is_out_of_reach_of_scripts(opened: Open, k
     page.keyboard.type("asya_wrong")
     page.keyboard.press("Enter")
     expect(page.get_by_role("alert")).to_have_text("This API key is not valid.")
-    page.keyboard.type(keys["bert"])
+    page.keyboard.type(keys["stranger"])
     page.keyboard.press("Enter")
     heading(page, "Envelopes")
     [cookie] = page.context.cookies()
@@ -66,14 +66,14 @@ def test_key_signs_in_by_keyboard_and_is_out_of_reach_of_scripts(opened: Open, k
 
 
 def test_end_of_a_session_leads_back_to_sign_in_and_then_to_the_same_view(opened: Open, keys: dict[str, str]) -> None:
-    page = opened("#/flows", who="bert", expected=("401",))
+    page = opened("#/flows", who="stranger", expected=("401",))
     heading(page, "Flows")
     page.context.clear_cookies()
     page.evaluate("location.hash = '#/envelopes?status=failed'")
     expect(page.get_by_role("alert")).to_contain_text("Your session has ended")
-    page.get_by_label("API key").fill(keys["bert"])
+    page.get_by_label("API key").fill(keys["stranger"])
     page.keyboard.press("Enter")
-    expect(page.get_by_role("radio", name="Failed")).to_be_checked()  # and bert's page is signed in for the tests that come
+    expect(page.get_by_role("radio", name="Failed")).to_be_checked()  # and the page is signed in for the tests that come
 
 
 # --------------------------------------------------------------------------------------------------------------------------- list
@@ -104,8 +104,8 @@ def test_list_is_filtered_by_status_tool_and_text_and_the_address_holds_it(opene
 
 
 def test_new_envelopes_wait_behind_a_button_and_shown_ones_change_in_place(opened: Open, mesh_of: Callable[[str], Any]) -> None:
-    mesh = mesh_of("bert")
-    page = opened("#/envelopes?tool=two-hops", who="bert")
+    mesh = mesh_of("stranger")
+    page = opened("#/envelopes?tool=two-hops", who="stranger")
     page.get_by_text("No envelope matches").wait_for()
     first = mesh.call("two-hops")
     expect(rows(page)).to_have_count(1)  # an empty list shows it by itself
@@ -123,7 +123,7 @@ def test_new_envelopes_wait_behind_a_button_and_shown_ones_change_in_place(opene
 
 @pytest.mark.behaviour("page:many")
 def test_ten_thousand_envelopes_are_paged_and_searched(opened: Open) -> None:
-    page = opened("#/envelopes?tool=nightly-import", who="olga")
+    page = opened("#/envelopes?tool=nightly-import", who="operator")
     expect(rows(page)).to_have_count(50)
     expect(rows(page).first).to_contain_text("bulk-09999")
     page.get_by_role("link", name="Older").click()
@@ -233,12 +233,12 @@ def test_traceback_is_shown_to_operators_only(opened: Open, mesh: Any) -> None:
     envelope_id = mesh.call("two-hops")
     record = {"payload": {"row": 3}, "error": {"traceback": "Traceback: line 7 of secret_file.py"}}
     mesh.fail(envelope_id, record, message="row is bad", actor="second")
-    page = opened(f"#/envelopes/{envelope_id}", who="olga")
+    page = opened(f"#/envelopes/{envelope_id}", who="operator")
     expect(page.get_by_role("heading", name="ValueError")).to_be_visible()
     page.get_by_role("button", name="Show traceback").click()
     expect(page.get_by_text("line 7 of secret_file.py")).to_be_visible()
     expect(page.get_by_role("region", name="Payload when it failed")).to_contain_text('"row": 3')
-    page = opened(f"#/envelopes/{envelope_id}", who="anna")
+    page = opened(f"#/envelopes/{envelope_id}", who="caller")
     expect(page.get_by_text("it needs role operate")).to_be_visible()
     expect(page.get_by_role("button", name="Show traceback")).to_have_count(0)
     assert "secret_file" not in page.content()
@@ -247,7 +247,7 @@ def test_traceback_is_shown_to_operators_only(opened: Open, mesh: Any) -> None:
 def test_envelope_of_somebody_else_looks_like_one_that_is_not_there(opened: Open, mesh: Any) -> None:
     texts = []
     for envelope_id in (mesh.call("text-processor"), "01J00000000000000000000000"):
-        page = opened(f"#/envelopes/{envelope_id}", who="bert", expected=("404",))
+        page = opened(f"#/envelopes/{envelope_id}", who="stranger", expected=("404",))
         expect(page.get_by_role("heading", name="There is no such envelope")).to_be_visible()
         texts.append(page.get_by_role("main").inner_text().replace(envelope_id, ""))
     assert texts[0] == texts[1]
@@ -257,7 +257,7 @@ def test_envelope_of_somebody_else_looks_like_one_that_is_not_there(opened: Open
 def test_markup_in_values_stays_text(opened: Open, mesh: Any) -> None:
     failed = mesh.call("two-hops", {HOSTILE: HOSTILE})
     mesh.fail(failed, {"payload": HOSTILE, "error": {"traceback": HOSTILE}}, message=HOSTILE, type=HOSTILE, actor="second")
-    page = opened(f"#/envelopes/{failed}", who="olga")
+    page = opened(f"#/envelopes/{failed}", who="operator")
     page.get_by_role("button", name="Show traceback").click()
     expect(page.get_by_role("region", name="Traceback")).to_contain_text(HOSTILE)
     expect(page.get_by_role("region", name="Arguments", exact=True).last).to_contain_text("window.hit = 1")
@@ -281,7 +281,7 @@ def test_replay_asks_first_and_the_key_at_hand_does_nothing(opened: Open, mesh: 
     envelope_id = mesh.call("two-hops", {"n": 1})
     record = {"payload": {"n": 2}, "route": {"actors": ["text-processor", "second"], "current": 1}, "error": {}}
     mesh.fail(envelope_id, record, message="no", actor="second")
-    page = opened(f"#/envelopes/{envelope_id}", who="olga")
+    page = opened(f"#/envelopes/{envelope_id}", who="operator")
     button = page.get_by_role("button", name="Replay …")
     button.focus()
     page.keyboard.press("Enter")
@@ -385,7 +385,7 @@ def test_every_view_is_clean_for_axe_light_and_dark_and_fits_wide_and_narrow_scr
     def check(page: Page, view: str) -> None:
         problems.extend(f"{view}, {each}" for each in faults(page, axe))
 
-    page = opened("#/envelopes?tool=two-hops", who="olga")
+    page = opened("#/envelopes?tool=two-hops", who="operator")
     expect(rows(page).first).to_be_visible()
     check(page, "envelopes")
     page.goto("/#/envelopes?status=failed&text=nothing")
@@ -412,7 +412,7 @@ def test_refused_tools_file_is_told_above_every_view(opened: Open, gateway: Any,
     file.write_text("tools: {bad: {}}\n")
 
     def has_problem() -> bool:
-        answer = gateway.client.get("/tools", headers={"Authorization": f"Bearer asya_anna-{'k' * 38}"})
+        answer = gateway.client.get("/tools", headers={"Authorization": f"Bearer asya_caller-{'k' * 38}"})
         return "problem" in answer.json()
 
     try:

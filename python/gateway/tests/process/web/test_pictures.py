@@ -51,27 +51,27 @@ def flow_run(mesh: Any, *, until: int | None = None) -> str:
     return envelope_id
 
 
-def test_pictures(opened: Callable[..., Page], mesh: Any) -> None:
+def test_pictures(opened: Callable[..., Page], mesh_of: Callable[[str], Any]) -> None:
     Path(str(FOLDER)).mkdir(exist_ok=True)
     page = opened(who=None, viewport={"width": 640, "height": 520})
     page.get_by_label("API key").wait_for()
     shot(page, "sign-in")
-    failed, done = seeded(mesh)
+    failed, done = seeded(mesh_of("client"))
     for theme, name in (("light", "envelopes"), ("dark", "envelopes-dark")):
-        page = opened("#/envelopes", who="anna", viewport=WIDE, color_scheme=theme)
+        page = opened("#/envelopes", who="client", viewport=WIDE, color_scheme=theme)
         expect(page.get_by_role("main").locator("tbody tr")).to_have_count(9)
         shot(page, name)
-    page = opened(f"#/envelopes/{done}", who="olga", viewport={"width": 1040, "height": 1180})
+    page = opened(f"#/envelopes/{done}", who="operator", viewport={"width": 1040, "height": 1180})
     expect(page.get_by_role("img", name=FLOW)).to_be_visible()
     shot(page, "envelope")
-    page = opened(f"#/envelopes/{failed}", who="olga", viewport={"width": 1040, "height": 830})
+    page = opened(f"#/envelopes/{failed}", who="operator", viewport={"width": 1040, "height": 830})
     page.get_by_role("button", name="Show traceback").click()
     expect(page.get_by_text("Payload when it failed").first).to_be_visible()
     shot(page, "failed")
-    page = opened(f"#/flows/{FLOW}", who="olga", viewport={"width": 1180, "height": 1180})
+    page = opened(f"#/flows/{FLOW}", who="operator", viewport={"width": 1180, "height": 1180})
     page.get_by_role("button", name="Handler deep_model").click()
     shot(page, "flow")
-    page = opened("#/envelopes", who="anna", viewport={"width": 360, "height": 720})
+    page = opened("#/envelopes", who="client", viewport={"width": 360, "height": 720})
     expect(page.get_by_role("main").locator("tbody tr")).to_have_count(9)
     shot(page, "phone")
 
@@ -92,7 +92,7 @@ def seeded(mesh: Any) -> tuple[str, str]:
     }
     mesh.fail(failed, record, type="IndexError", message="list index out of range", actor="second")
     cancelled = mesh.call("two-hops", {"document": 18})
-    mesh.gateway.client.post(f"/envelopes/{cancelled}/cancel", headers={"Authorization": f"Bearer asya_anna-{'k' * 38}"})
+    mesh.gateway.client.post(f"/envelopes/{cancelled}/cancel", headers={"Authorization": f"Bearer asya_client-{'k' * 38}"})
     done = flow_run(mesh)
     mesh.final(done, result={"label": "A", "score": 0.93, "pipeline_complete": True})
     flow_run(mesh, until=4)
