@@ -43,7 +43,7 @@ case $tier in
         status=0
         echo "test: experiments that hurt their broker begin; they mostly wait, and are printed at the end"
         aside hurt tests --ignore=tests/e2e -m hurts_broker
-        aside sqs tests --ignore=tests/e2e -m sqs
+        aside sqs tests/contract tests/faults -m sqs
         ci/static.sh && ci/verify.sh || status=$?
         echo "test: beside the packages, with branch coverage of the pure modules"
         { .venv/bin/pytest -n 2 --dist loadgroup -q python "${coverage[@]}" && branches; } || status=$?

@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 T = TypeVar("T")
 Json = dict[str, Any]
 POLL_SECONDS: Final = 0.02
-MOST_POLL_SECONDS: Final = 0.15
+MOST_POLL_SECONDS: Final = 0.3
 PREFIX: Final = "AmazonSQS."
 
 

@@ -27,7 +27,7 @@ WAIT_SECONDS = 240
 
 def cases(quick: bool) -> list[Case]:
     """Under load beside a loop with boto3; and one message a second."""
-    count = 1_000 if quick else 5_000
+    count = 1_000 if quick else 2_000
     asya = Contender(system=AsyaOnSqs())
     loop = Contender(system=Boto3Loop(), targets={"msg/s": 5.0})
     return [

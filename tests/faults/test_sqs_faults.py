@@ -1,4 +1,4 @@
-"""F22 of docs/explanation/delivery-guarantees.md: what SQS does to its callers, done to real sidecars. F21 is in the crew's tests."""
+"""F22 of the fault experiments: what SQS does to its callers, done to real sidecars. F21 is in python/crew/tests/process/test_s3.py."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -52,21 +52,8 @@ def test_f22_failures_throttling_and_duplicates_lose_nothing_and_double_only_wha
 
 
 @pytest.mark.behaviour("sqs:renewed")
-def test_f22_handler_that_outlasts_the_visibility_timeout_five_times_runs_once(make_mesh: MakeMesh) -> None:
-    mesh = make_mesh(ActorSpec(name="a", handler="takes_a_moment", replicas=2), visibility_seconds=2)
-    mesh.start()
-    mesh.publish(1, lambda n: {"ms": 10_000})
-
-    verdict = mesh.run_until_done()
-
-    verdict.assert_all()
-    assert mesh.runs() == {("a", 0): 1}
-    assert verdict.duplicates == 0
-
-
-@pytest.mark.behaviour("sqs:renewed")
-def test_f22_one_renewal_in_three_that_succeeds_is_enough(make_mesh: MakeMesh) -> None:
-    mesh = make_mesh(ActorSpec(name="a", handler="takes_a_moment", replicas=2), visibility_seconds=4)
+def test_f22_handler_that_outlasts_the_visibility_timeout_runs_once_though_most_renewals_fail(make_mesh: MakeMesh) -> None:
+    mesh = make_mesh(ActorSpec(name="a", handler="takes_a_moment", replicas=2), visibility_seconds=3)
     renewals = 0
 
     async def most_fail(action: str, asked: Json, forward: Forward) -> Reply:
@@ -82,10 +69,11 @@ def test_f22_one_renewal_in_three_that_succeeds_is_enough(make_mesh: MakeMesh) -
 
     mesh.front.rule = most_fail
     mesh.start()
-    mesh.publish(1, lambda n: {"ms": 6_000})
+    mesh.publish(1, lambda n: {"ms": 10_000})
 
     verdict = mesh.run_until_done()
 
     verdict.assert_all()
+    assert verdict.duplicates == 0
     assert mesh.runs() == {("a", 0): 1}
-    assert renewals >= 3
+    assert renewals >= 9
