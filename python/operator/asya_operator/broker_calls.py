@@ -41,13 +41,14 @@ class BrokerCalls(Generic[A]):
         where: address for sentences.
         connect: makes an administration; must not block.
         observe: called after each call with its name and outcome (ok, unavailable, refused, or what `run` is told).
+        threads: at most.
     """
 
-    def __init__(self, *, where: str, connect: Callable[[], A], observe: Callable[[str, str], None]) -> None:
+    def __init__(self, *, where: str, connect: Callable[[], A], observe: Callable[[str, str], None], threads: int = THREADS) -> None:
         self.where = where
         self._connect = connect
         self._observe = observe
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="broker")
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="broker")
         self._local = threading.local()
         self._admins: list[A] = []
         self._left_alone_until = 0.0

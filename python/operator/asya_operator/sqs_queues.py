@@ -6,6 +6,7 @@ so for a minute, as SQS tells counts late.
 """
 
 import asyncio
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -23,6 +24,7 @@ from asya_operator.queues import Ensured
 __all__ = ["SqsQueues"]
 
 _NOTHING = Counted(0, 0)
+_SHARED_SECONDS = 60.0
 _LOOK_SECONDS = 0.5
 """The most that one look at a queue's counts may take on average, where there are many."""
 
@@ -35,6 +37,7 @@ class SqsQueues:
         tags: of every queue.
         observe: called after each call with its name and outcome (ok, corrected, collision, unavailable, refused).
         counts_lag_seconds: for how long a queue must seem empty before it is deleted.
+        threads: that call at the same time, each with an administration of its own.
     """
 
     def __init__(
@@ -44,10 +47,11 @@ class SqsQueues:
         tags: Mapping[str, str] | None = None,
         observe: Callable[[str, str], None] = lambda *_: None,
         counts_lag_seconds: float = COUNTS_LAG_SECONDS,
+        threads: int = THREADS,
     ) -> None:
-        self._calls = BrokerCalls(where=settings.where, connect=lambda: SqsAdmin(settings, tags=tags), observe=observe)
+        self._calls = BrokerCalls(where=settings.where, connect=lambda: SqsAdmin(settings, tags=tags), observe=observe, threads=threads)
         self._lag = counts_lag_seconds
-        self._shared: set[str] = set()
+        self._shared: dict[str, float] = {}
         self._sharing = threading.Lock()
         self._empty_since: dict[str, float] = {}
 
@@ -61,17 +65,22 @@ class SqsQueues:
         await self._calls.close()
 
     async def ensure(self, namespace: str, actor: str, queue_type: str | None, *, max_attempts: int = 1, renew: bool = False) -> Ensured:
-        """See `Queues.ensure`. The type is RabbitMQ's and does not matter."""
-        if renew:
-            self._shared.discard(namespace)
+        """See `Queues.ensure`. The type is RabbitMQ's and does not matter.
+
+        A resync renews every actor of a namespace: what they share is looked at once in a minute, not once for each.
+        """
+        queue = actor_queue(namespace, actor, max_attempts=max_attempts)
 
         def work(admin: SqsAdmin) -> Ensured:
-            with self._sharing:  # one thread of a namespace makes what all need; the others would run into "not there yet"
-                if namespace not in self._shared:
-                    for shared in (dead_letter_queue(namespace), actor_queue(namespace, ERROR_END)):
-                        _ensure_shared(admin, shared)
-                    self._shared.add(namespace)
-            made = admin.ensure_queue(actor_queue(namespace, actor, max_attempts=max_attempts))
+            is_fresh = self._ensure_shared(admin, namespace, within=_SHARED_SECONDS if renew else math.inf)
+            try:
+                made = admin.ensure_queue(queue)
+            except Refused:
+                if is_fresh:
+                    raise
+                # Somebody may have deleted the queue of its dead letters: without it none is made that names it.
+                self._ensure_shared(admin, namespace, within=0.0)
+                made = admin.ensure_queue(queue)
             return Ensured(
                 depth=Depth(waiting=made.depth.ready, in_flight=made.depth.unsettled),
                 changed=made.changed,
@@ -80,6 +89,16 @@ class SqsQueues:
             )
 
         return await self._calls.run("ensure", work, outcome=_outcome)
+
+    def _ensure_shared(self, admin: SqsAdmin, namespace: str, *, within: float) -> bool:
+        """Make what the namespace shares, unless that was done `within` seconds; whether it was done now."""
+        with self._sharing:  # one thread makes what all need; the others would run into "not there yet"
+            if time.monotonic() - self._shared.get(namespace, -math.inf) < within:
+                return False
+            for shared in (dead_letter_queue(namespace), actor_queue(namespace, ERROR_END)):
+                _ensure_shared(admin, shared)
+            self._shared[namespace] = time.monotonic()
+            return True
 
     async def depths(self, namespace: str, queues: list[str]) -> dict[str, Depth | None]:
         """See `Queues.depths`. One call per queue, shared out to the threads."""

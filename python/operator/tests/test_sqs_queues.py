@@ -87,6 +87,28 @@ def test_ensure_makes_the_queue_and_first_what_the_namespace_shares(where, names
     assert {url.rpartition("/")[2] for url in listed} == {f"asya-{namespace}{rest}" for rest in ("_dlq", "-error-end", "-ocr")}
 
 
+def test_resync_costs_two_calls_for_each_actor(watched, namespace):
+    async def body(queues: SqsQueues) -> None:
+        for name in ("one", "two"):
+            await queues.ensure(namespace, name, None)
+        before = len(watched.calls)
+        for name in ("one", "two"):
+            await queues.ensure(namespace, name, None, renew=True)
+        assert sorted(watched.calls[before:]) == ["sqs:GetQueueAttributes"] * 2 + ["sqs:ListQueueTags"] * 2
+
+    run(watched.endpoint, body, threads=1)
+
+
+def test_missing_queue_of_dead_letters_is_made_again_for_the_next_actor(where, namespace):
+    async def body(queues: SqsQueues) -> None:
+        found = await queues.ensure(namespace, "one", None)
+        call(where, "delete_queue", QueueUrl=found.address.replace("-one", "-error-end"))
+        assert (await queues.ensure(namespace, "two", None)).owner is None
+        assert f"asya-{namespace}-error-end" in await queues.depths(namespace, [f"asya-{namespace}-error-end"])
+
+    run(where, body, threads=1)
+
+
 def test_actors_of_one_namespace_may_all_come_at_once(where, namespace):
     async def body(queues: SqsQueues) -> None:
         found = await asyncio.gather(*(queues.ensure(namespace, name, None) for name in (*ACTORS, "error-end", *ACTORS)))
@@ -166,12 +188,15 @@ def test_queue_with_anothers_tag_is_neither_changed_nor_deleted(where, namespace
             assert caught.value.code == "name_collision"
         assert queue in await queues.depths(namespace, [queue])
         call(where, "tag_queue", QueueUrl=found.address.replace("-ocr", "-error-end"), Tags={OWNER_TAG: "other/error-end"})
+
+    async def restarted(queues: SqsQueues) -> None:
         with pytest.raises(Refused) as caught:
-            await queues.ensure(namespace, "one", None, renew=True)
+            await queues.ensure(namespace, "one", None)
         assert caught.value.code == "name_collision"
         assert "error-end" in caught.value.message
 
     run(where, body)
+    run(where, restarted)
 
 
 def test_server_that_is_away_is_left_alone_for_a_moment(namespace):
