@@ -256,6 +256,42 @@ def test_keda_may_read_counts_and_nothing_else() -> None:
     assert policy("KEDA") == [("sqs:GetQueueAttributes", "arn:aws:sqs:REGION:ACCOUNT:asya-*")]
 
 
+SQS, S3 = "arn:aws:sqs:REGION:ACCOUNT:", "arn:aws:s3:::"
+FORBIDDEN: dict[str, Pairs] = {
+    "An actor": [
+        ("sqs:ReceiveMessage", f"{SQS}asya-demo-next"),
+        ("sqs:DeleteMessage", f"{SQS}asya-demo-next"),
+        ("sqs:SendMessage", f"{SQS}asya-other-ocr"),
+        ("sqs:CreateQueue", f"{SQS}asya-demo-ocr"),
+        ("sqs:DeleteQueue", f"{SQS}asya-demo-ocr"),
+        ("sqs:PurgeQueue", f"{SQS}asya-demo-ocr"),
+        ("sqs:SetQueueAttributes", f"{SQS}asya-demo-ocr"),
+        ("s3:DeleteObject", f"{S3}my-claims/e1/0-0123456789abcdef"),
+        ("s3:GetObject", f"{S3}my-results/results/e1.json"),
+    ],
+    "The operator": [
+        (f"sqs:{action}", f"{SQS}asya-demo-ocr") for action in ("SendMessage", "ReceiveMessage", "DeleteMessage", "PurgeQueue")
+    ],
+    "The gateway": [
+        ("sqs:ReceiveMessage", f"{SQS}asya-demo-happy-end"),
+        ("sqs:DeleteQueue", f"{SQS}asya-demo-ocr"),
+        ("s3:PutObject", f"{S3}my-results/results/e1.json"),
+    ],
+    "The end actors": [
+        ("sqs:SendMessage", f"{SQS}asya-demo-ocr"),
+        ("s3:DeleteObject", f"{S3}my-results/results/e1.json"),
+        ("s3:PutObject", f"{S3}my-results/other"),
+        ("s3:PutObject", f"{S3}my-claims/e1/0-0123456789abcdef"),
+    ],
+}
+
+
+@pytest.mark.behaviour("aws:least-rights")
+@pytest.mark.parametrize(("heading", "action", "resource"), [(each, *pair) for each, pairs in FORBIDDEN.items() for pair in pairs])
+def test_right_that_nobody_needs_is_not_granted(heading: str, action: str, resource: str) -> None:
+    assert not any(action == each and fnmatchcase(resource, pattern) for each, pattern in policy(heading))
+
+
 def test_recorder_refuses_what_a_policy_lacks(bed: Bed) -> None:
     bed.enforce("KEDA")
     queues = SqsAdmin(settings(bed.server.endpoint))
