@@ -8,6 +8,8 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final
 
 from asya_core.objects import ObjectStore
@@ -19,6 +21,10 @@ from asya_core.wire.errors import AsyaError, Refused, RemoteFault, Unavailable
 __all__ = ["Claims"]
 
 _MEMBER: Final = "asya_claim"
+_THREADS: Final = 8
+"""Of their own: a storage that hangs must hold up nothing else."""
+_MAX_WAITING: Final = 64
+"""Calls for the storage at a time; each holds a payload."""
 
 
 class Claims:
@@ -36,6 +42,8 @@ class Claims:
         self._threshold = threshold_bytes
         self._most = max_message_bytes
         self._log = log
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="claims")
+        self._waiting = 0
 
     async def message(self, envelope: Mapping[str, Any], hop: int) -> str:
         """The JSON that travels for an envelope with its payload: with it, or, if that is large, with a claim whose object is stored.
@@ -79,8 +87,13 @@ class Claims:
         return _json({**envelope, "payload": json.loads(payload)})
 
     async def _call(self, problem: str, work: Any, *arguments: Any, **more: Any) -> Any:
+        if self._waiting >= _MAX_WAITING:
+            raise Unavailable(
+                "claim_storage", "Storage of large payloads: too many calls wait for it", "try again", retry_after_seconds=10.0
+            )
+        self._waiting += 1
         try:
-            return await asyncio.to_thread(work, *arguments, **more)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *arguments, **more))
         except AsyaError as error:
             if error.code in ("no_such_object", "object_too_large"):
                 raise _gone() from error
@@ -88,6 +101,8 @@ class Claims:
             self._log.warning("claim storage", reason=str(error))
             message = f"Storage of large payloads: {problem}"
             raise Unavailable("claim_storage", message, "try again later", retry_after_seconds=10.0) from error
+        finally:
+            self._waiting -= 1
 
 
 def _gone() -> Refused:

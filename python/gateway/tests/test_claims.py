@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,28 @@ def test_storage_that_fails_is_not_the_callers_fault(tmp_path):
     with pytest.raises(Unavailable) as caught:
         asyncio.run(claims(tmp_path / "absent").message(envelope(), 0))
     assert caught.value.code == "claim_storage"
+
+
+def test_storage_that_hangs_holds_only_so_many_callers(folder):
+    let_go = threading.Event()
+
+    class Hanging(DirectoryStore):
+        def put_if_absent(self, key: str, body: bytes) -> bool:
+            let_go.wait(30)
+            return super().put_if_absent(key, body)
+
+    async def body() -> tuple[list[Any], int]:
+        store = Claims(Hanging(folder), threshold_bytes=1, max_message_bytes=10_000, log=Log(LineWriter(), Level.ERROR))
+        calls = [asyncio.create_task(store.message(envelope() | {"id": f"e{n}"}, 0)) for n in range(64)]
+        await asyncio.sleep(0)
+        with pytest.raises(Unavailable) as caught:
+            await store.message(envelope(), 0)
+        assert caught.value.code == "claim_storage"
+        let_go.set()
+        return await asyncio.gather(*calls), len(json.loads(await store.message(envelope(), 0)))
+
+    done, members = asyncio.run(body())
+    assert (len(done), members) == (64, 3)
 
 
 def _forged(message: str, **changed: Any) -> str:
