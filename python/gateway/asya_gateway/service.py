@@ -24,7 +24,7 @@ from asya_gateway.reload import Tools
 from asya_gateway.schema import Problem
 from asya_gateway.status import FINAL, Status
 from asya_gateway.store.base import Row, Store, Tx
-from asya_gateway.store.envelopes import Finished, NewEnvelope, Outcome, Progress, create, finish, record_final, record_progress
+from asya_gateway.store.envelopes import Finished, NewEnvelope, Outcome, Progress, create, give_up, record_final, record_progress
 from asya_gateway.streams import Streams
 from asya_gateway.tools import Tool
 from asya_gateway.ulid import new_ulid
@@ -345,27 +345,30 @@ class Service:
     # ----------------------------------------------------------------------------------------------------------------- cancel
 
     async def cancel(self, principal: Principal, envelope_id: str, *, reason: str = "cancelled by its caller") -> Row:
-        """Give an envelope up; gives its row, whatever its status then is. Certain in the store, best effort in the mesh.
+        """Give an envelope up, and what it has become; gives its row, whatever its status then is.
+
+        Certain in the store, best effort in the mesh: parts that nobody has told of yet run on.
 
         Raises Refused ``no_such_envelope``.
         """
         now = int(self._clock.wall() * 1000)
         error: dict[str, Any] = {"code": "cancelled", "type": None, "mro": [], "message": f"The envelope was {reason}"}
 
-        def work(tx: Tx) -> tuple[Row | None, bool]:
+        def work(tx: Tx) -> tuple[Row | None, dict[str, Row]]:
             row = tx.one("find_envelope", id=envelope_id)
             if row is None or not principal.may_change(row["owner"]):
-                return None, False
-            done = finish(tx, Finished(id=envelope_id, status=Status.CANCELLED, error=error), now)
-            return tx.one("find_envelope", id=envelope_id), done is not None
+                return None, {}
+            return row, give_up(tx, envelope_id, error, now)
 
-        row, was_open = await self._store.write(work)
+        row, ended = await self._store.write(work)
         if row is None:
             raise _no_envelope()
-        if was_open:
-            self._streams.notify([envelope_id])
-            self._measures.ended(Status.CANCELLED, (now - row["created_at"]) / 1000)
-        outcome = "cancelled" if was_open else row["status"]
+        self._streams.notify(ended)
+        for each in ended.values():
+            self._measures.ended(Status.CANCELLED, (now - each["created_at"]) / 1000)
+        if ended:
+            row = await self.envelope(principal, envelope_id)
+        outcome = "cancelled" if ended else row["status"]
         self._log.info("audit", action="cancel", principal=principal.name, envelope_id=envelope_id, outcome=outcome)
         return row
 

@@ -11,7 +11,18 @@ import pytest
 from asya_core.wire.errors import Bug
 from asya_gateway.status import FINAL, Status, may_become
 from asya_gateway.store.base import Store, Tx
-from asya_gateway.store.envelopes import Finished, NewEnvelope, Progress, create, expire, finish, forget, record_final, record_progress
+from asya_gateway.store.envelopes import (
+    Finished,
+    NewEnvelope,
+    Progress,
+    create,
+    expire,
+    finish,
+    forget,
+    give_up,
+    record_final,
+    record_progress,
+)
 
 NOW = 1_700_000_000_000
 Make = Callable[[], Store]
@@ -454,3 +465,21 @@ def test_parents_from_elsewhere_are_made_without_inventing_theirs(make_store: Ma
     rows = told(make_store, ended("by-hand.7.1.0.0", (1,)))
     assert (rows["by-hand.7.1"]["status"], rows["by-hand.7.1"]["owner"]) == ("succeeded", "system")
     assert "by-hand" not in rows
+
+
+def test_what_a_given_up_envelope_has_become_is_given_up_with_it(make_store: Make) -> None:
+    def given_up(tx: Tx) -> list[str]:
+        for envelope_id, parent_id in (("e1.0.0", "e1"), ("e1.0.1", "e1"), ("e1.0.1.1.0", "e1.0.1"), ("other.0.0", "other")):
+            record_progress(tx, [Progress(id=envelope_id, actor="a", hop=1, attempt=1, state="running", parent_id=parent_id)], NOW)
+        record_final(tx, ended("e1.0.0", (2,)), NOW)
+        first = sorted(give_up(tx, "e1", {"code": "cancelled"}, NOW))
+        assert give_up(tx, "e1", {"code": "cancelled"}, NOW) == {}
+        told_to_sidecars = [row["id"] for row in tx.all("cancelled_since", cursor=0, limit=10)]
+        assert sorted(told_to_sidecars) == first
+        return first
+
+    async def work(store: Store) -> Any:
+        await store.write(lambda tx: create(tx, new()))
+        return await store.write(given_up)
+
+    assert run(make_store, work) == ["e1", "e1.0.1", "e1.0.1.1.0"]

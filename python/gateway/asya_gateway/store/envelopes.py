@@ -24,6 +24,7 @@ __all__ = [
     "expire",
     "finish",
     "forget",
+    "give_up",
     "record_final",
     "record_progress",
 ]
@@ -35,6 +36,7 @@ _CHILD: Final = re.compile(r"(.+)\.(\d+)\.(\d+)")
 _MAX_LEVELS: Final = 100
 """Nested fan-outs that one final report may close."""
 _MAX_FAILED_TOLD: Final = 20
+_MAX_GIVEN_UP: Final = 1_000
 _MAX_JOINED_RESULT: Final = 1_048_576
 """Characters of children's results that are joined to their parent's."""
 
@@ -230,6 +232,23 @@ def finish(tx: Tx, final: Finished, now: int) -> Row | None:
         return None
     _event(tx, final.id, row["seq"], now, "final", final.actor, None, final.attempt, {"status": final.status})
     return row
+
+
+def give_up(tx: Tx, envelope_id: str, error: dict[str, Any], now: int) -> dict[str, Row]:
+    """Cancel an envelope and, level by level, its parts that are open and known, at most 1,000; gives what became final, by id.
+
+    Nothing if it had ended already: then its parts are of no account.
+    """
+    ended: dict[str, Row] = {}
+    level = [envelope_id]
+    while level:
+        for each in level:
+            done = finish(tx, Finished(id=each, status=Status.CANCELLED, error=error), now)
+            if done is not None:
+                ended[each] = done
+        room = _MAX_GIVEN_UP - len(ended)
+        level = [row["id"] for row in tx.all("open_parts", ids=level, limit=room)] if ended and room > 0 else []
+    return ended
 
 
 def expire(tx: Tx, before: int, now: int, limit: int) -> list[str]:

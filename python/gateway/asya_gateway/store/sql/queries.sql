@@ -102,6 +102,10 @@ SELECT id, result FROM envelopes WHERE parent_id = :id AND siblings = :siblings;
 -- name: failed_children
 SELECT id FROM envelopes WHERE parent_id = :id AND siblings = :siblings AND status <> 'succeeded' ORDER BY id LIMIT :limit;
 
+-- name: open_parts
+-- What came of these envelopes and has not ended.
+SELECT id FROM envelopes WHERE parent_id IN (:ids[]) AND status IN ('pending', 'running') ORDER BY id LIMIT :limit;
+
 -- name: next_cancel_number
 -- The row stays locked until the commit, so that numbers follow commits and a reader's cursor misses none.
 UPDATE counters SET value = value + 1 WHERE name = 'cancel' RETURNING value;
