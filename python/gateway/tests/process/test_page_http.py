@@ -1,5 +1,6 @@
 """What the page stands on, without a browser: its files, sign-in and cookie, requests from elsewhere, the description of the API."""
 
+import asyncio
 import hashlib
 import json
 import re
@@ -10,7 +11,10 @@ from typing import Any
 import httpx
 import jsonschema
 import pytest
+from starlette.requests import Request
 
+from asya_core.ops.logs import Level, LineWriter, Log
+from asya_gateway.access import Principal, Role
 from asya_gateway.http.errors import STATUS
 from asya_gateway.http.login import COOKIE, Login
 from asya_gateway.http.metadata import Metadata
@@ -175,6 +179,25 @@ def test_sign_ins_are_audited_without_the_key(guarded: Gateway) -> None:
     logged = json.dumps(guarded.lines)
     assert "page-canary" not in logged
     assert "wrong-canary" not in logged
+
+
+class OneToken:
+    """Knows one token, which ends."""
+
+    def __init__(self, expires_at: float) -> None:
+        self._expires_at = expires_at
+
+    async def principal(self, token: str | None) -> Principal:
+        return Principal(name="subject", roles=frozenset({Role.READ}), expires_at=self._expires_at)
+
+
+@pytest.mark.parametrize(("left", "kept"), [(600.0, 600), (86_400.0, 43_200), (0.2, 1)])
+def test_cookie_ends_with_its_token(left: float, kept: int) -> None:
+    log = Log(LineWriter(), Level.ERROR)
+    login = Login(OneToken(1_000.0 + left), kind="oauth", namespace="n", has_records=False, log=log, wall=lambda: 1_000.0)
+    scope = {"type": "http", "method": "POST", "headers": [], "asya.json": {"key": "a.b.c"}}
+    answer = asyncio.run(login.sign_in(Request(scope)))
+    assert f"; Max-Age={kept}; " in answer.headers["set-cookie"]
 
 
 @pytest.mark.parametrize("kind", ["none"])
