@@ -29,6 +29,12 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
     return {"PATH": os.environ["PATH"], "HOME": str(folder), "NO_COLOR": "1"} | more
 
 
+@pytest.fixture(autouse=True)
+def nobody_at_the_default_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever serves there on this machine is not what is tested."""
+    monkeypatch.setattr("asya_cli.config.DEFAULT_URL", "http://127.0.0.1:9")
+
+
 @pytest.fixture
 def asya(tmp_path: Path) -> Callable[..., Done]:
     def run(*words: str, **more: str) -> Done:
@@ -136,7 +142,8 @@ def test_rights_of_the_user_are_judged(asya: Callable[..., Done], tags: str, wri
 @pytest.mark.rabbitmq
 def test_messages_that_nobody_consumes_are_told(asya: Callable[..., Done], tmp_path: Path) -> None:
     management = Management()
-    queue = "asya-doctor-stuck"
+    namespace = f"doctor-{os.urandom(4).hex()}"
+    queue = f"asya-{namespace}-stuck"
     management.call("PUT", f"queues/%2F/{queue}", {"durable": True})
     try:
         body = {"properties": {}, "routing_key": queue, "payload": "1", "payload_encoding": "string"}
@@ -144,7 +151,7 @@ def test_messages_that_nobody_consumes_are_told(asya: Callable[..., Done], tmp_p
         project = tmp_path
         (project / "actors").mkdir()
         (project / "actors" / "stuck.yaml").write_text("handler: a.b\n")
-        done = asya("--broker-url", management.broker_url, "--namespace", "doctor")
+        done = asya("--broker-url", management.broker_url, "--namespace", namespace)
     finally:
         management.call("DELETE", f"queues/%2F/{queue}")
     assert f"[!] consumers: Messages wait and nobody consumes: {queue}" in done.stdout
