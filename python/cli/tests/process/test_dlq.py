@@ -206,7 +206,7 @@ def broken(request: pytest.FixtureRequest, kind: str) -> Served:
 
 
 @pytest.mark.behaviour("dlq:once")
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize(("kind", "way"), [("embedded", "gateway"), pytest.param("rabbitmq", "storage", marks=pytest.mark.rabbitmq)])
 def test_killed_replay_is_finished_by_the_next_and_none_goes_twice(broken: Served, way: str) -> None:
     where = broken.where(way)
@@ -297,7 +297,7 @@ def test_doctor_finds_the_served_project_well(broken: Served) -> None:
     assert states["clock of gateway"] == "good"
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("kind", KINDS[1:])
 def test_dead_letter_queue_is_emptied_by_a_replay_and_the_rest_stays(broken: Served) -> None:
     place = place_of(
@@ -338,7 +338,7 @@ def test_dead_letter_queue_is_emptied_by_a_replay_and_the_rest_stays(broken: Ser
     assert "was not replayed: The message was no envelope" in broken.asya("dlq", "replay", *where, code=1).stderr
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("kind", ["rabbitmq"])
 @pytest.mark.rabbitmq
 def test_commands_of_the_page_run(broken: Served) -> None:
