@@ -10,9 +10,10 @@ PAGE = Path(__file__).parents[1] / "docs" / "reference" / "cli.md"
 HEAD = """# The `asya` command
 
 For people who use the command line. This page is made from the command itself by `python ci/cli_reference.py`; how to use it is told in
-[Run actors on this machine](../how-to/run-locally.md), [Compile a flow](../how-to/compile-a-flow.md), [Call actors](../how-to/call-actors.md),
-[Replay failed envelopes](../how-to/replay-failed-envelopes.md), [Change a flow](../how-to/change-a-flow.md) and
-[Check an installation](../how-to/check-an-installation.md), what the exit codes mean in [Exit codes](exit-codes.md).
+[Run actors on this machine](../how-to/run-locally.md), [Compile a flow](../how-to/compile-a-flow.md),
+[Call actors](../how-to/call-actors.md), [Replay failed envelopes](../how-to/replay-failed-envelopes.md),
+[Change a flow](../how-to/change-a-flow.md) and [Check an installation](../how-to/check-an-installation.md),
+what the exit codes mean in [Exit codes](exit-codes.md).
 """
 
 
