@@ -236,7 +236,7 @@ BEHAVIOURS: dict[str, Behaviour] = {
         components=("gateway",),
     ),
     "gateway:replicas": Behaviour(
-        sentence="On PostgreSQL every replica tells what any of them was told; a client of one that was killed goes on at another without a gap.",
+        sentence="On PostgreSQL every replica tells what any was told; a client of one that was killed goes on at another without a gap.",
         source=_GATEWAY,
         components=("gateway",),
     ),

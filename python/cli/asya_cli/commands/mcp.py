@@ -288,5 +288,5 @@ def _failure(view: dict[str, Any]) -> Failed:
     error = view.get("error", {})
     kind, actor = error.get("type") or error.get("code") or view["status"], error.get("actor")
     where = f" in {actor}" if actor else ""
-    hint = f"see it again: asya mcp status {view['id']}; the traceback is in the actor's log and in error-end's record"
+    hint = f"see its traceback: asya envelope show {view['id']} --traceback; when the cause is gone: asya dlq replay {view['id']}"
     return Failed("envelope_failed", f"{kind}{where}: {error.get('message') or view['status']}", hint)
