@@ -12,6 +12,8 @@ import { extent, hopsOf } from "./timeline.js";
 import { copy, textView, valueView } from "./values.js";
 
 const TICK_MS = 500;
+const MOST_HOPS = 300;
+const MOST_EVENTS = 500;
 const LATE_MS = [500, 1500, 4000];
 /** After the end: sidecars tell progress in batches, so the last of it comes after. */
 
@@ -149,21 +151,28 @@ export function envelopeView({ id, session, announce, signal, go, may }) {
     );
   }
 
+  const going = el("div", {});
+  const facts = el("dl", { class: "facts" });
+  parts.facts.append(going, facts);
+  let told = "";
+
   function drawFacts() {
     const { status, created_at, finished_at, deadline, flow: flowName, parent_id, replay_of, replayed_as, actor, progress, route } = envelope;
     fill(
-      parts.facts,
+      going,
       isFinal(status) ? null : el("div", { class: "going" }, progressBar(progress), el("span", {}, `${progress} %`), el("span", { class: "muted" }, actor ? `at ${actor}, ${plural(route.length, "hop")} known` : "waits in its first queue")),
-      el(
-        "dl",
-        { class: "facts" },
-        fact("Created", el("time", { datetime: created_at, title: time(created_at) }, time(created_at))),
-        isFinal(status) ? fact("Took", span(at(finished_at) - at(created_at))) : fact("Deadline", el("time", { datetime: deadline }, time(deadline))),
-        flowName ? fact("Flow", el("a", { href: `#/flows/${encodeURIComponent(flowName)}` }, flowName)) : null,
-        parent_id ? fact("Part of", link(parent_id)) : null,
-        replay_of ? fact("Replay of", link(replay_of)) : null,
-        replayed_as ? fact("Replayed as", link(replayed_as)) : null,
-      ),
+    );
+    const key = JSON.stringify([status, finished_at, parent_id, replayed_as]);
+    if (key === told) return; // a link may have the focus
+    told = key;
+    fill(
+      facts,
+      fact("Created", el("time", { datetime: created_at, title: time(created_at) }, time(created_at))),
+      isFinal(status) ? fact("Took", span(at(finished_at) - at(created_at))) : fact("Deadline", el("time", { datetime: deadline }, time(deadline))),
+      flowName ? fact("Flow", el("a", { href: `#/flows/${encodeURIComponent(flowName)}` }, flowName)) : null,
+      parent_id ? fact("Part of", link(parent_id)) : null,
+      replay_of ? fact("Replay of", link(replay_of)) : null,
+      replayed_as ? fact("Replayed as", link(replayed_as)) : null,
     );
   }
 
@@ -209,53 +218,25 @@ export function envelopeView({ id, session, announce, signal, go, may }) {
     }
   }
 
+  const times = timesTable();
+  parts.timeline.append(times.element);
+
   function drawTimes() {
     const hops = hopsOf(envelope, events);
     const now = Date.now();
-    const { begin, end } = extent(envelope, hops, now);
-    const rows = hops.map((hop) => hopRow(hop, { begin, end, now, isOpen: !isFinal(envelope.status) }));
-    fill(
-      parts.timeline,
-      el(
-        "section",
-        { class: "card flush" },
-        el("div", { class: "card-head pad" }, el("h2", { id: "timeline-title" }, "Timeline"), el("span", { class: "legend", "aria-hidden": "true" }, el("i", { class: "queue" }), "queue", el("i", { class: "handler" }), "handler")),
-        hops.length
-          ? el(
-              "div",
-              { class: "scrolls", tabindex: 0, role: "region", "aria-labelledby": "timeline-title" },
-              asTable(el(
-                "table",
-                { class: "hops" },
-                el("thead", {}, el("tr", {}, el("th", { scope: "col", class: "number" }, "Hop"), el("th", { scope: "col" }, "Actor"), el("th", { scope: "col", class: "number" }, "Queue"), el("th", { scope: "col", class: "number" }, "Handler"), el("th", { scope: "col", class: "bars" }, el("span", { class: "axis", "aria-hidden": "true" }, el("span", {}, "0"), el("span", {}, span(end - begin))), unseen("State")))),
-                el("tbody", {}, ...rows),
-              )),
-            )
-          : el("p", { class: "muted pad" }, isFinal(envelope.status) ? "No actor has told its times." : "No actor has taken it yet."),
-      ),
-    );
+    const isOpen = !isFinal(envelope.status);
+    const extents = extent(envelope, hops, now);
+    times.draw(hops.slice(-MOST_HOPS).map((hop) => hopRow(hop, { ...extents, now, isOpen })), {
+      whole: span(extents.end - extents.begin),
+      note: hops.length > MOST_HOPS ? `The newest ${MOST_HOPS} of ${plural(hops.length, "hop")}.` : hops.length ? "" : isOpen ? "No actor has taken it yet." : "No actor has told its times.",
+    });
   }
 
+  const history = historyTable();
+  parts.history.append(history.element);
+
   function drawHistory() {
-    const isOpen = parts.history.querySelector("details")?.open ?? false;
-    const details = el(
-      "details",
-      { class: "card flush", open: isOpen },
-      el("summary", {}, plural(events.length, "event")),
-      el(
-        "div",
-        { class: "scrolls", tabindex: 0, role: "region", "aria-label": "Events" },
-        el(
-          "table",
-          {},
-          el("thead", {}, el("tr", {}, ...["No.", "At", "What", "Actor", "Hop", "Attempt"].map((each) => el("th", { scope: "col" }, each)))),
-          el("tbody", {}, ...events.slice(-500).map((event) => el("tr", {}, el("td", { class: "number" }, String(event.seq)), el("td", { class: "mono" }, event.at.slice(11, 23)), el("td", {}, said(event)), el("td", { class: "mono" }, event.actor ?? ""), el("td", { class: "number" }, event.hop === undefined ? "" : String(event.hop)), el("td", { class: "number" }, event.attempt === undefined ? "" : String(event.attempt))))),
-        ),
-      ),
-    );
-    const hadFocus = parts.history.contains(document.activeElement);
-    fill(parts.history, details);
-    if (hadFocus) details.querySelector("summary").focus();
+    history.draw(events);
   }
 
   async function drawGiven() {
@@ -395,6 +376,70 @@ export function envelopeView({ id, session, announce, signal, go, may }) {
     title: `Envelope ${id}`,
     element: el("div", {}, el("div", { class: "head long" }, el("div", {}, el("p", { class: "crumb" }, el("a", { href: "#/envelopes" }, "Envelopes")), el("div", { class: "id" }, el("h1", { tabindex: -1 }, unseen("Envelope "), id), el("button", { type: "button", class: "small", "aria-label": "Copy id", onclick: () => copy(id, announce) }, "Copy"))), el("div", { class: "state" }, mark)), content),
   };
+}
+
+// The frame of a table stays while its rows change: it may have the focus, or be scrolled.
+function timesTable() {
+  const rows = el("tbody", {});
+  const whole = el("span", {});
+  const note = el("p", { class: "muted pad" });
+  const scroll = el(
+    "div",
+    { class: "scrolls", tabindex: 0, role: "region", "aria-labelledby": "timeline-title" },
+    el(
+      "table",
+      { class: "hops" },
+      el(
+        "thead",
+        {},
+        el(
+          "tr",
+          {},
+          el("th", { scope: "col", class: "number" }, "Hop"),
+          el("th", { scope: "col" }, "Actor"),
+          el("th", { scope: "col", class: "number" }, "Queue"),
+          el("th", { scope: "col", class: "number" }, "Handler"),
+          el("th", { scope: "col", class: "bars" }, el("span", { class: "axis", "aria-hidden": "true" }, el("span", {}, "0"), whole), unseen("State")),
+        ),
+      ),
+      rows,
+    ),
+  );
+  const legend = el("span", { class: "legend", "aria-hidden": "true" }, el("i", { class: "queue" }), "queue", el("i", { class: "handler" }), "handler");
+  return {
+    element: el("section", { class: "card flush" }, el("div", { class: "card-head pad" }, el("h2", { id: "timeline-title" }, "Timeline"), legend), note, scroll),
+    draw(shown, told) {
+      fill(rows, ...shown);
+      asTable(scroll.firstChild);
+      whole.textContent = told.whole;
+      note.textContent = told.note;
+      note.hidden = !told.note;
+      scroll.hidden = !shown.length;
+    },
+  };
+}
+
+function historyTable() {
+  const title = el("summary", {});
+  const rows = el("tbody", {});
+  const heads = ["No.", "At", "What", "Actor", "Hop", "Attempt"].map((each) => el("th", { scope: "col" }, each));
+  return {
+    element: el(
+      "details",
+      { class: "card flush" },
+      title,
+      el("div", { class: "scrolls", tabindex: 0, role: "region", "aria-label": "Events" }, el("table", {}, el("thead", {}, el("tr", {}, ...heads)), rows)),
+    ),
+    draw(events) {
+      title.textContent = plural(events.length, "event");
+      fill(rows, ...events.slice(-MOST_EVENTS).map(eventRow));
+    },
+  };
+}
+
+function eventRow(event) {
+  const number = (value) => el("td", { class: "number" }, value === undefined ? "" : String(value));
+  return el("tr", {}, number(event.seq), el("td", { class: "mono" }, event.at.slice(11, 23)), el("td", {}, said(event)), el("td", { class: "mono" }, event.actor ?? ""), number(event.hop), number(event.attempt));
 }
 
 const fact = (name, value) => el("div", {}, el("dt", {}, name), el("dd", {}, value));

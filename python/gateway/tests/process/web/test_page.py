@@ -153,10 +153,12 @@ def test_envelope_moves_as_it_is_reported_and_its_timeline_has_queue_and_handler
     expect(hops.nth(2)).to_contain_text("750 ms")
     expect(hops.nth(2)).to_contain_text("handler runs")
     expect(page.get_by_role("progressbar")).to_have_attribute("aria-valuenow", "50")
+    page.get_by_role("region", name="Timeline").focus()
     mesh.final(envelope_id, result={"exact": 1})
     expect(page.get_by_role("region", name="Result", exact=True).first).to_contain_text('"exact": 1')
     expect(page.locator(".summary").get_by_text("succeeded", exact=True)).to_be_visible()
     expect(page.locator("#live")).to_have_text("The envelope is succeeded")
+    expect(page.get_by_role("region", name="Timeline")).to_be_focused()  # what moves takes nothing away
     mesh.hop(envelope_id, route, 1, queue=0.75, handler=2.5, begin=end)  # a sidecar's batch comes after the end
     expect(hops.nth(2)).to_contain_text("2.50 s")
 
