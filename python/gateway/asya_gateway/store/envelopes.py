@@ -137,9 +137,7 @@ def create(tx: Tx, new: NewEnvelope) -> tuple[Row, bool]:
     _event(tx, new.id, 1, new.now, "status", data={"status": Status.PENDING})
     if new.replay_of is not None:
         tx.all("mark_replayed", id=new.replay_of, replayed_as=new.id)
-    row = tx.one("find_envelope", id=new.id)
-    assert row is not None
-    return {**row, "message": new.message}, True
+    return {**inserted, "message": new.message}, True
 
 
 def record_progress(tx: Tx, reports: Iterable[Progress], now: int, silent: Collection[str] = ()) -> list[str]:
@@ -296,9 +294,10 @@ def _heard_of(tx: Tx, envelope_id: str, parent_id: str | None, route: list[str],
         now=now,
         deadline_at=parent["deadline_at"] if parent else now + _SYSTEM_DEADLINE_MS,
     )
-    if inserted is not None:  # else another replica heard of it a moment ago
-        _event(tx, envelope_id, 1, now, "status", data={"status": Status.PENDING})
-    return dict(tx.all("find_states", ids=[envelope_id])[0])
+    if inserted is None:  # another replica heard of it a moment ago
+        return dict(tx.all("find_states", ids=[envelope_id])[0])
+    _event(tx, envelope_id, 1, now, "status", data={"status": Status.PENDING})
+    return dict(inserted)
 
 
 def _late_progress(tx: Tx, report: Progress, now: int) -> None:

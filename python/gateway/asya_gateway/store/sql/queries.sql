@@ -5,14 +5,16 @@
 -- The guard "status IN ('pending', 'running')" is the table of asya_gateway/status.py; a test compares.
 
 -- name: insert_envelope
--- One accepted call, or an envelope that was published by hand and is heard of. Gives no row if its idempotency key or id is there.
+-- One accepted call, or an envelope that was published by hand and is heard of. Gives what find_envelope does, and no row if its
+-- idempotency key or id is there.
 INSERT INTO envelopes (id, parent_id, tool, flow, owner, status, actor, hop, route, progress, seq, message, published_at, next_publish_at,
                        publish_attempts, children_done, children_failed, replay_of, idempotency_key, request_hash, created_at, updated_at,
                        deadline_at)
 VALUES (:id, :parent_id, :tool, :flow, :owner, 'pending', NULL, :hop, :route, 0, 1, :message, :published_at, :next_publish_at,
         0, 0, 0, :replay_of, :idempotency_key, :request_hash, :now, :now, :deadline_at)
 ON CONFLICT DO NOTHING
-RETURNING id;
+RETURNING id, parent_id, tool, flow, owner, status, actor, hop, route, progress, seq, published_at, publish_attempts, result, result_ref, error,
+          children, children_done, children_failed, replay_of, replayed_as, request_hash, created_at, updated_at, deadline_at, finished_at;
 
 -- name: read_message
 SELECT message FROM envelopes WHERE id = :id;
