@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from asya_cli.bar import line
+from asya_cli.commands.mcp import outcome
 from asya_cli.config import DEFAULT_URL, read_config
 from asya_cli.sse import Event, read_events
 from asya_core.wire.errors import RemoteFault
@@ -109,3 +110,25 @@ def test_config_show_tells_origins_and_no_key(tmp_path):
     assert shown["mcp.url"] == {"value": DEFAULT_URL, "origin": "default"}
     assert shown["mcp.token"] == {"value": "set", "origin": "environment"}
     assert "secret-key" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("view", "printed"),
+    [
+        ({"status": "succeeded", "result": {"a": 1}}, {"result": {"a": 1}}),
+        ({"status": "succeeded"}, {"result": None}),
+        ({"status": "succeeded", "result_ref": {"key": "results/x.json"}}, {"result_ref": {"key": "results/x.json"}}),
+        (
+            {
+                "status": "failed",
+                "error": {"code": "handler_error", "type": "ValueError", "mro": []},
+                "result_ref": {"key": "errors/x.json"},
+            },
+            {"error": {"code": "handler_error", "type": "ValueError"}},
+        ),
+        ({"status": "cancelled"}, {"error": {"code": "cancelled"}}),
+    ],
+    ids=["result", "nothing", "large", "failed", "cancelled"],
+)
+def test_call_prints_the_result_or_the_error_never_the_record_of_a_failure(view, printed):
+    assert outcome(view) == printed

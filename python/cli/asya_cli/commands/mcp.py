@@ -15,7 +15,7 @@ from asya_core.wire.errors import RemoteFault
 if TYPE_CHECKING:
     from asya_cli.client import GatewayClient
 
-__all__ = ["mcp"]
+__all__ = ["mcp", "outcome"]
 
 _HELP: Final = {"help_option_names": ["-h", "--help"]}
 _FINAL: Final = ("succeeded", "failed", "cancelled", "expired")
@@ -269,19 +269,19 @@ def _timed(client: "GatewayClient", envelope_id: str, until: float | None) -> An
 
 def _conclude(run: Asking, view: dict[str, Any]) -> None:
     """Print what came of it. Raises Failed if that is not success."""
-    if run.is_json:
-        run.data(view)
-    elif "result" in view:
-        run.data({"result": view["result"]})
-    elif "result_ref" in view:
-        run.data({"result_ref": view["result_ref"]})
-    elif view["status"] == "succeeded":
-        run.data({"result": None})
-    else:
-        shown = {key: value for key, value in view.get("error", {}).items() if key in ("code", "type", "message", "actor", "attempt")}
-        run.data({"error": shown or {"code": view["status"]}})
+    run.data(view if run.is_json else outcome(view))
     if view["status"] != "succeeded":
         raise _failure(view)
+
+
+def outcome(view: dict[str, Any]) -> dict[str, Any]:
+    """What `call` prints of a final view: ``result``, ``result_ref``, or ``error``. A failed one's result_ref is error-end's record."""
+    if view["status"] != "succeeded":
+        shown = {key: value for key, value in view.get("error", {}).items() if key in ("code", "type", "message", "actor", "attempt")}
+        return {"error": shown or {"code": view["status"]}}
+    if "result_ref" in view and "result" not in view:
+        return {"result_ref": view["result_ref"]}
+    return {"result": view.get("result")}
 
 
 def _failure(view: dict[str, Any]) -> Failed:
