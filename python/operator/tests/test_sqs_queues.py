@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from asya_core.transports.sqs import SqsAdmin, SqsSettings
+from asya_core.transports.sqs import SqsAdmin, SqsSettings, client
 from asya_core.transports.sqs.attributes import OWNER_TAG, found_redrive, namespace_queues
 from asya_core.transports.sqs.client import connect
 from asya_core.wire.errors import Refused, Unavailable
 from asya_operator.conditions import Depth
 from asya_operator.sqs_queues import SqsQueues
-from tests.sqs_servers import KEYS, SERVERS, Recorder, Refusal, endpoint, new_namespace, recorder, settings
+from tests.sqs_servers import KEYS, REGION, SERVERS, Recorder, Refusal, endpoint, new_namespace, recorder, settings
 
 ACTORS = ("ocr", "one", "two")
 
@@ -228,18 +228,22 @@ def test_minute_of_one_deleted_queue_does_not_keep_others_waiting(watched, names
     run(watched.endpoint, body)
 
 
-def test_credentials_that_are_missing_are_told_with_the_remedy(namespace, monkeypatch):
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+def test_credentials_that_are_missing_are_told_with_the_remedy_and_found_once_they_are_there(namespace, monkeypatch):
+    client._session.cache_clear()  # what earlier tests had in their environment
+    for name, value in {"AWS_EC2_METADATA_DISABLED": "true", "HOME": "/nonexistent"}.items():
+        monkeypatch.setenv(name, value)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", "/nonexistent")
 
     async def whole() -> None:
-        queues = SqsQueues(SqsSettings(region="eu-central-1", endpoint="http://127.0.0.1:1"))
+        queues = SqsQueues(SqsSettings(region=REGION, endpoint=endpoint("moto")), threads=1)
         with pytest.raises(Refused) as caught:
             await queues.ensure(namespace, "ocr", None)
         assert caught.value.code == "no_credentials"
         assert "give the service account a role" in str(caught.value)
+        for name, value in KEYS.items():
+            monkeypatch.setenv(name, value)
+        assert await queues.depths(namespace, [f"asya-{namespace}-ocr"]) == {}
         await queues.close()
 
     asyncio.run(whole())

@@ -281,7 +281,12 @@ class SqsAdmin:
     def _call(self, action: str, **arguments: Any) -> Any:
         if self._made is None:
             self._made = connect(self._settings)
-        return self._made.call(action, **arguments)
+        try:
+            return self._made.call(action, **arguments)
+        except Refused as error:
+            if error.code == "no_credentials":
+                self.close()  # the next call looks for credentials anew
+            raise
 
 
 def _depth(found: Mapping[str, str]) -> Depth:
