@@ -35,6 +35,11 @@ class Call:
     code: int
     is_forbidden: bool
 
+    @property
+    def right(self) -> tuple[str, str, str]:
+        """Group, resource, verb."""
+        return self.group, self.resource, self.verb
+
     def verbs(self) -> Iterator[str]:
         """The rights that this call needed: an apply that made the object needed two."""
         yield self.verb

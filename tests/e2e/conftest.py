@@ -234,8 +234,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What looks back at the whole tier comes last."""
-    items.sort(key=lambda item: item.get_closest_marker("whole_tier") is not None)
+    """What looks back at the whole tier comes last; what looks back at the stories side by side, before those that are alone."""
+
+    def place(item: pytest.Item) -> int:
+        mark = item.get_closest_marker("whole_tier")
+        return 0 if mark is None else -1 if mark.kwargs.get("first") else 1
+
+    items.sort(key=place)
 
 
 @pytest.hookimpl(wrapper=True)

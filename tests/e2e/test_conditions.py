@@ -103,7 +103,7 @@ MISTAKES = {
     ),
     "other-broker": Mistake(condition="QueueReady", reason="TransportDisabled", words="transports.sqs", spec={"transport": "sqs"}),
     "other-queue": Mistake(condition="QueueReady", reason="QueueMismatch", words="x-queue-type is classic, wanted quorum"),
-    "managed": Mistake(condition="ScalingReady", reason="ScalingRefused", words="already managed by the ScaledObject 'foreign'"),
+    "managed": Mistake(condition="ScalingReady", reason="ScalingRefused", words="already managed by the"),
 }
 
 

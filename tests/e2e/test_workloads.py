@@ -90,7 +90,8 @@ def test_queues_of_every_kind_are_declared_and_end_as_their_actors_say(crewed: S
     names = {f"{kind}-{policy}".lower(): {"type": kind, "deletionPolicy": policy} for kind in ("quorum", "classic") for policy in policies}
     for name, queue in names.items():
         # Nothing may take a message away.
-        crewed.apply(name, queue=queue, scaling={"paused": True, "pausedReplicas": 0})
+        kind = "StatefulSet" if name == "quorum-delete" else "Deployment"
+        crewed.apply(name, queue=queue, scaling={"paused": True, "pausedReplicas": 0}, workload={"kind": kind})
     for name in names:
         crewed.await_condition(name, "QueueReady", "True", "Declared")
     crewed.publish("quorum-retain", {"text": "a"})
