@@ -285,15 +285,21 @@ class Visitors:
     wrong: list[str] = field(default_factory=list)
     expected: tuple[str, ...] = ()
 
-    def open(self, path: str = "", *, who: str | None = "caller", expected: tuple[str, ...] = (), **more: Any) -> Page:
-        """The page at `path` as somebody who is signed in, or not; a context of its own for the latter, and for what `more` asks of one."""
+    def open(self, path: str = "", *, who: str = "caller", signed_in: bool = True, expected: tuple[str, ...] = (), **more: Any) -> Page:
+        """The page at `path` as somebody; in a context of its own if `more` asks for something of it.
+
+        One who is not signed in is so for the tests that come, and has to be at the end.
+        """
         self.expected = expected
-        if who is None or more:
-            page = self._new(who, **more)
+        if more:
+            page = self._new(who if signed_in else None, **more)
             self.own.append(page.context)
         else:
-            page = self.kept.get(who) or self._new(who)
+            page = self.kept.get(who) or self._new(who if signed_in else None)
             self.kept[who] = page
+            if not signed_in and page.context.cookies():
+                page.context.clear_cookies()
+                page.goto("/static/icon.svg")
         page.goto(f"/{path}")
         return page
 

@@ -46,7 +46,7 @@ def rows(page: Page) -> Any:
 
 @pytest.mark.behaviour("page:sign-in")
 def test_key_signs_in_by_keyboard_and_is_out_of_reach_of_scripts(opened: Open, keys: dict[str, str], axe: str) -> None:
-    page = opened(who=None, expected=("401",))
+    page = opened(who="stranger", signed_in=False, expected=("401",))
     expect(page.get_by_label("API key")).to_be_focused()
     assert faults(page, axe) == []
     page.keyboard.type("asya_wrong")
@@ -63,6 +63,9 @@ def test_key_signs_in_by_keyboard_and_is_out_of_reach_of_scripts(opened: Open, k
     page.get_by_role("button", name="Sign out").click()
     heading(page, "Sign in")
     assert page.context.cookies() == []
+    page.get_by_label("API key").fill(keys["stranger"])
+    page.get_by_role("button", name="Sign in").click()
+    heading(page, "Envelopes")
 
 
 def test_end_of_a_session_leads_back_to_sign_in_and_then_to_the_same_view(opened: Open, keys: dict[str, str]) -> None:

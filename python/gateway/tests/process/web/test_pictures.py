@@ -53,7 +53,7 @@ def flow_run(mesh: Any, *, until: int | None = None) -> str:
 
 def test_pictures(opened: Callable[..., Page], mesh_of: Callable[[str], Any]) -> None:
     Path(str(FOLDER)).mkdir(exist_ok=True)
-    page = opened(who=None, viewport={"width": 640, "height": 520})
+    page = opened(signed_in=False, viewport={"width": 640, "height": 520})
     page.get_by_label("API key").wait_for()
     shot(page, "sign-in")
     failed, done = seeded(mesh_of("client"))
