@@ -75,7 +75,7 @@ def await_gateway(stage: Stage, *, without: str = "") -> str:
     """Wait until one pod of the gateway is ready and no other is left; gives its name."""
 
     def ready() -> str:
-        pods = stage.kube.core.list_namespaced_pod(stage.namespace, label_selector=f"app.kubernetes.io/name={NAME}").items
+        pods = stage.kube.core.list_namespaced_pod(stage.namespace, label_selector="app.kubernetes.io/component=gateway").items
         conditions = [each for pod in pods for each in pod.status.conditions or []]
         is_ready = len(pods) == 1 and any(each.type == "Ready" and each.status == "True" for each in conditions)
         return str(pods[0].metadata.name) if is_ready and pods[0].metadata.name != without else ""
