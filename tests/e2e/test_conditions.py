@@ -102,7 +102,7 @@ MISTAKES = {
         spec={**WAKING, "runtime": {"interpreter": ["python3", "-c", "raise SystemExit(3)"]}},
     ),
     "other-broker": Mistake(condition="QueueReady", reason="TransportDisabled", words="transports.sqs", spec={"transport": "sqs"}),
-    "other-queue": Mistake(condition="QueueReady", reason="QueueMismatch", words="x-queue-type is classic, wanted quorum"),
+    "other-queue": Mistake(condition="QueueReady", reason="QueueMismatch", words="left as it is"),
     "managed": Mistake(condition="ScalingReady", reason="ScalingRefused", words="already managed by the"),
 }
 
