@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from asya_core.testing.peer import Peer, eventually
 from asya_core.transports.base import Connected, Depth, Disconnected, Link, QueueSpec, ReceiptsLost
-from asya_core.transports.sqs import SqsAdmin, SqsTransport
+from asya_core.transports.sqs import SqsAdmin, SqsSettings, SqsTransport
 from tests.sqs_front import Forward, Front, Json, Reply, error
 from tests.sqs_servers import endpoint, new_namespace, settings
 
@@ -86,6 +87,26 @@ def test_each_call_is_counted_by_its_name(bed: Bed) -> None:
         await eventually(lambda: bed.admin.depth(bed.queue), Depth(0, 0))
         await eventually(lambda: "delete_message_batch" in bed.counted, True)
         assert {"get_queue_url", "receive_message", "send_message_batch", "delete_message_batch"} == set(bed.counted)
+        await peer.close()
+
+    asyncio.run(work())
+
+
+def test_credentials_that_come_after_the_start_are_found(bed: Bed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+
+    async def work() -> None:
+        peer = Peer(SqsTransport(SqsSettings(endpoint=bed.front.endpoint)))
+        peer.begin()
+        await peer.until(lambda: any(isinstance(event, Disconnected) for event in peer.events))
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "late")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "late")
+        await peer.until(lambda: Connected(Link.PUBLISH) in peer.events)
+        await peer.publish(bed.queue, b"1")
         await peer.close()
 
     asyncio.run(work())

@@ -4,10 +4,12 @@ Run in threads by `publisher` and `consumer`. Knows the API's requests and answe
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from asya_core.transports.sqs.client import Fault, SqsError, describe, fault_of, fault_of_code
+from asya_core.wire.errors import Unavailable
 
 __all__ = ["ATTEMPT", "NOT_BEFORE", "ORIGIN", "Answer", "Calls", "Message", "Outgoing"]
 
@@ -78,15 +80,21 @@ class Calls:
     """One client and the addresses of queues. For several threads.
 
     Args:
-        client: of `client.make_client`.
+        make: makes a client; called again when the one that is there has no credentials.
         counted: told the name of each call, in the thread that makes it.
     """
 
-    def __init__(self, client: Any, *, counted: Callable[[str], None]) -> None:
+    def __init__(self, make: Callable[[], Any], *, counted: Callable[[str], None]) -> None:
         self._counted = counted
-        self._client = client
+        self._make = make
+        self._client: Any = None
         self._urls: dict[str, str] = {}
         self._dead_letters: dict[str, str] = {}
+
+    def start(self) -> None:
+        """Make the client, unless it has to wait for credentials. Raises RemoteFault ``bad_setting``."""
+        with suppress(Unavailable):
+            self._client = self._make()
 
     def probe(self, queue: str) -> Answer:
         """Whether the server answers and knows the caller; the queue need not be there."""
@@ -148,12 +156,15 @@ class Calls:
                 found = str(policy.get("deadLetterTargetArn", "")).rpartition(":")[2]
             except SqsError:
                 return None
+            except Unavailable:
+                return None
             self._dead_letters[queue] = found
         return found or None
 
     def close(self) -> None:
         """Let go of idle connections."""
-        self._client.close()
+        if self._client is not None:
+            self._client.close()
 
     # -------------------------------------------------------------------------------------------------------------- inside
 
@@ -173,8 +184,12 @@ class Calls:
     def _guarded(self, call: Callable[[], Answer], queue: str | None = None) -> Answer:
         try:
             return call()
+        except Unavailable as error:
+            return Answer(fault=Fault.NOT_SENT, reason=str(error), is_link=True)
         except SqsError as error:
             fault = fault_of(error)
+            if fault is Fault.DENIED and _no_answer(error):
+                self._client = None  # it was made before there were credentials, and never looks again
             if fault is Fault.NO_QUEUE and queue is not None:
                 self._urls.pop(queue, None)
                 self._dead_letters.pop(queue, None)
@@ -189,8 +204,11 @@ class Calls:
         return url
 
     def _call(self, action: str, **arguments: Any) -> Any:
+        client = self._client
+        if client is None:
+            client = self._client = self._make()
         self._counted(action)
-        return getattr(self._client, action)(**arguments)
+        return getattr(client, action)(**arguments)
 
 
 def _no_answer(error: Exception) -> bool:

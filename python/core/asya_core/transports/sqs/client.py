@@ -16,6 +16,7 @@ from botocore.exceptions import (
     BotoCoreError,
     ClientError,
     ConnectTimeoutError,
+    CredentialRetrievalError,
     EndpointConnectionError,
     HTTPClientError,
     NoCredentialsError,
@@ -109,7 +110,8 @@ def make_client(settings: SqsSettings, *, tries: int = 1, connections: int = 10,
         connections: kept open.
         longest_wait_seconds: how long the server may hold back an answer.
 
-    Raises RemoteFault ``bad_setting`` if no region is known.
+    Raises RemoteFault ``bad_setting`` if no region is known, Unavailable ``no_credentials`` if the agent that hands them out does not yet.
+    A client that was made while there were none never finds any: make another.
     """
     config = Config(
         connect_timeout=settings.connect_timeout_seconds,
@@ -130,6 +132,8 @@ def make_client(settings: SqsSettings, *, tries: int = 1, connections: int = 10,
             return session.create_client("sqs", region_name=region, endpoint_url=settings.endpoint, config=config, **keys)
     except NoRegionError:
         raise RemoteFault("bad_setting", "SQS has no region", "set AWS_REGION, such as eu-central-1") from None
+    except CredentialRetrievalError as error:
+        raise Unavailable("no_credentials", f"Credentials cannot be had: {_sentence(error)}", "trying again helps") from error
     except (BotoCoreError, ValueError) as error:
         raise RemoteFault("bad_setting", f"SQS client cannot be made: {_sentence(error)}", "correct endpoint and region") from error
 
@@ -145,7 +149,7 @@ def fault_of(error: Exception) -> Fault:
     match error:
         case ClientError():
             return fault_of_code(error_code(error), status=_status(error))
-        case NoCredentialsError() | PartialCredentialsError():
+        case NoCredentialsError() | PartialCredentialsError() | CredentialRetrievalError():
             return Fault.DENIED
         case EndpointConnectionError() | ConnectTimeoutError() | ProxyConnectionError() | SSLError():
             return Fault.NOT_SENT

@@ -11,6 +11,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from asya_core.ops.backoff import Backoff
@@ -90,8 +91,10 @@ class SqsTransport:
         self._loop = asyncio.get_running_loop()
         self._sink = sink
         settings = self._settings
-        client = make_client(settings, connections=_THREADS + _POLL_THREADS, longest_wait_seconds=settings.wait_seconds)
-        self._calls = Calls(client, counted=self._uncounted.append)
+        connections, wait = _THREADS + _POLL_THREADS, settings.wait_seconds
+        make = partial(make_client, settings, connections=connections, longest_wait_seconds=wait)
+        self._calls = Calls(make, counted=self._uncounted.append)
+        self._calls.start()
         self._workers = Workers(self._loop, count=_THREADS, name="sqs-call")
         self._pollers = Workers(self._loop, count=_POLL_THREADS, name="sqs-poll")
         self._consumer = Consumer(
