@@ -24,7 +24,7 @@ IMPLEMENTATIONS: dict[str, tuple[type[Harness], MakeHarness]] = {
     "sqs-moto": (MotoHarness, lambda folder, broker: MotoHarness()),
 }
 RABBITMQ = [pytest.mark.rabbitmq, pytest.mark.hurts_broker]
-SQS = [pytest.mark.sqs]
+SQS = [pytest.mark.sqs, pytest.mark.timeout(300)]  # ten thousand messages take moto's server two minutes
 MOTO_CASES = frozenset({1, 4, 5, 8, 9, 10, 13, 18, 22, 23, 24, 26, 28})
 """What every run asks moto's server: it is slow, 50 s of CPU for all thirty. CONTRACT_MOTO=all runs all."""
 
