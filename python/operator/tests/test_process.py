@@ -189,8 +189,8 @@ def test_ended_watches_are_opened_again_from_where_they_ended(with_api, tmp_path
 
 
 def test_watch_that_is_silent_for_too_long_is_opened_anew(with_api, tmp_path, monkeypatch):
-    monkeypatch.setattr("asya_operator.kube.WATCH_SECONDS", (1, 1))
-    monkeypatch.setattr("asya_operator.kube.WATCH_SLACK_SECONDS", 0.1)
+    monkeypatch.setattr("asya_operator.kube.WATCH_SECONDS", (3, 3))
+    monkeypatch.setattr("asya_operator.kube.WATCH_SLACK_SECONDS", 0.5)
 
     async def body(api: FakeApi) -> None:
         api.black_holes = 6
