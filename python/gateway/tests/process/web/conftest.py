@@ -31,6 +31,7 @@ COMPILED = ROOT / "examples" / "flows" / "compiled"
 KEYS = {"caller": "call", "stranger": "call", "client": "call", "operator": "operate"}
 TOKENS = {name: f"asya_{name}-{'k' * 38}" for name in KEYS}
 MANY = 10_000
+collect_ignore = [] if os.environ.get("ASYA_PICTURES") else ["test_pictures.py"]  # pictures are taken on request
 WAIT_MS = 60_000
 TOOLS = """
 tools:
@@ -178,9 +179,12 @@ def nothing_for(statement: str) -> dict[str, None]:
     return dict.fromkeys(re.findall(r"(?<![:\w]):([a-z_]+)", for_sqlite()[statement]))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium, headless, with a profile of its own."""
+    """Debian's Chromium, headless, with a profile of its own.
+
+    For a module and no longer: while its driver lives, this thread's loop counts as running, and no other test of the process can run one.
+    """
     chromium = shutil.which("chromium")
     if chromium is None:
         missing("Chromium is not installed: ci/tools.sh")
@@ -332,7 +336,7 @@ SIGN_IN = """
 """
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def visitors(browser: Browser, proxy: Proxy) -> Visitors:
     expect.set_options(timeout=WAIT_MS)
     return Visitors(browser, proxy.url)
