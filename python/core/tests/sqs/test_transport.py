@@ -1,15 +1,17 @@
 """What the transport says of its link, against a server behind a front that can be cut."""
 
 import asyncio
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import botocore.session
 import pytest
 
 from asya_core.testing.peer import Peer, eventually
 from asya_core.transports.base import Connected, Depth, Disconnected, Link, QueueSpec, ReceiptsLost
-from asya_core.transports.sqs import SqsAdmin, SqsSettings, SqsTransport
+from asya_core.transports.sqs import SqsAdmin, SqsSettings, SqsTransport, client
 from tests.sqs_front import Forward, Front, Json, Reply, error
 from tests.sqs_servers import endpoint, new_namespace, settings
 
@@ -98,6 +100,7 @@ def test_credentials_that_come_after_the_start_are_found(bed: Bed, monkeypatch: 
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setattr(client, "_session", functools.cache(botocore.session.Session))  # the process's own may have found some before
 
     async def work() -> None:
         peer = Peer(SqsTransport(SqsSettings(endpoint=bed.front.endpoint)))
