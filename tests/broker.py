@@ -20,6 +20,16 @@ from urllib.parse import quote
 
 SERVICES = Path(__file__).parents[1] / "ci" / "services.sh"
 
+PROBED = {
+    "x-queue-type": "quorum",
+    "x-overflow": "reject-publish",
+    "x-dead-letter-exchange": "",
+    "x-dead-letter-routing-key": "nobody",
+    "x-dead-letter-strategy": "at-least-once",
+}
+"""What tests' queues are, as far as it may be broken: the supervisor of RabbitMQ 3.10's dead-letter workers gives up, and all such queues
+answer 541, if queues are deleted while a restarted node begins to serve them (seen once; plain quorum queues went on)."""
+
 
 class Node:
     """One node.
@@ -61,7 +71,7 @@ class Node:
         try:
             self.set_memory_limit(0.4)
             self.clear()
-            self.api("PUT", f"queues/%2F/{probe}", {"durable": True, "arguments": {"x-queue-type": "quorum"}})
+            self.api("PUT", f"queues/%2F/{probe}", {"durable": True, "arguments": PROBED})
             message = {"properties": {}, "routing_key": probe, "payload": "1", "payload_encoding": "string"}
             self.api("POST", "exchanges/%2F/amq.default/publish", message)
             got = self.api("POST", f"queues/%2F/{probe}/get", {"count": 1, "ackmode": "ack_requeue_false", "encoding": "auto"})
