@@ -27,7 +27,8 @@ class Client(asyncio.Protocol):
         """Status and body of the answer."""
         self._waiter = asyncio.get_running_loop().create_future()
         self.transport.write(request)
-        return await asyncio.wait_for(self._waiter, WAIT_SECONDS)
+        async with asyncio.timeout(WAIT_SECONDS):
+            return await self._waiter
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
@@ -156,7 +157,8 @@ class Streams:
 
     async def all_heard(self) -> None:
         """Wait for the last event that is wanted."""
-        await asyncio.wait_for(self._all.wait(), WAIT_SECONDS)
+        async with asyncio.timeout(WAIT_SECONDS):
+            await self._all.wait()
 
     async def open(self, count: int, *, batch: int = 100) -> None:
         """So many streams, each having heard its first event."""

@@ -397,7 +397,8 @@ def _measures(metrics: GatewayMetrics) -> Measures:
 def _checks(service: Service, tools: Tools, publisher: Publisher) -> tuple[Readiness, ...]:
     async def store() -> str:
         try:
-            await asyncio.wait_for(service.check(), 2.0)
+            async with asyncio.timeout(2.0):
+                await service.check()
         except TimeoutError:
             return "no answer within 2 s"
         except AsyaError as error:

@@ -110,7 +110,8 @@ class Publisher:
         """Let go of the broker; what is unconfirmed is published again after its lease."""
         self._transport.close()
         try:
-            await asyncio.wait_for(self._closed.wait(), timeout_seconds)
+            async with asyncio.timeout(timeout_seconds):
+                await self._closed.wait()
         except TimeoutError:
             self._log.warning("broker did not let go in time")
 

@@ -218,7 +218,8 @@ class Operator:
         failure = ""
         wait = 0.0
         try:
-            result = await asyncio.wait_for(self.reconciler.reconcile(key), RECONCILE_SECONDS)
+            async with asyncio.timeout(RECONCILE_SECONDS):
+                result = await self.reconciler.reconcile(key)
             outcome, again, failure = ("ok" if result.failed is None else "failed"), result.again_seconds, result.failed or ""
         except TimeoutError:
             outcome, failure = "timeout", f"not done within {RECONCILE_SECONDS:g} s"

@@ -68,7 +68,8 @@ class BrokerCalls(Generic[A]):
             raise self._last_error
         loop = asyncio.get_running_loop()
         try:
-            result: T = await asyncio.wait_for(loop.run_in_executor(self._pool, self._in_thread, work), limit)
+            async with asyncio.timeout(limit):
+                result: T = await loop.run_in_executor(self._pool, self._in_thread, work)
         except TimeoutError:
             self._observe(name, "unavailable")
             error = Unavailable("broker_silent", f"Broker {self.where} did not answer within {limit:g} s", "check that it runs")

@@ -81,7 +81,8 @@ class Leadership:
             if left <= 0:
                 break
             try:
-                await asyncio.wait_for(self._try(), left)
+                async with asyncio.timeout(left):
+                    await self._try()
             except TimeoutError:
                 break
         self._holds = False

@@ -9,6 +9,7 @@ import itertools
 import random
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from asya_core.ops.backoff import Backoff
@@ -96,10 +97,10 @@ class WorkQueue:
                         return key
             self._changed.clear()
             wait = self._timers[0][0] - self._clock() if self._timers else None
-            try:
-                await asyncio.wait_for(self._changed.wait(), wait)
-            except TimeoutError:
-                pass
+            with suppress(TimeoutError):
+                # Not wait_for: before Python 3.12 it forgets a cancellation that meets a change, and the worker would wait for ever.
+                async with asyncio.timeout(wait):
+                    await self._changed.wait()
 
     def done(self, key: Key) -> None:
         """The reconcile of `key` has ended; what came meanwhile begins."""

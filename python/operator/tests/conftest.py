@@ -21,6 +21,10 @@ def with_api() -> Callable[[Callable[[FakeApi], Awaitable[None]]], None]:
             try:
                 async with asyncio.timeout(WAIT):
                     await body(api)
+            except TimeoutError:
+                for task in asyncio.all_tasks():  # what hangs?
+                    task.print_stack()
+                raise
             finally:
                 await api.stop()
 

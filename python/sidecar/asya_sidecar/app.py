@@ -271,4 +271,5 @@ async def _listen(health: HealthServer, settings: SidecarSettings) -> int | None
 
 async def _within(seconds: float, event: asyncio.Event) -> None:
     with suppress(TimeoutError):
-        await asyncio.wait_for(event.wait(), seconds)
+        async with asyncio.timeout(seconds):
+            await event.wait()

@@ -115,7 +115,8 @@ class Reporter:
             if not self._is_sending:
                 self._send()
             try:
-                await asyncio.wait_for(self._idle.wait(), timeout_seconds)
+                async with asyncio.timeout(timeout_seconds):
+                    await self._idle.wait()
             except TimeoutError:
                 self._dropped(len(self._waiting))
         elif self._waiting:

@@ -115,7 +115,8 @@ class Mailbox:
             answer = self._open[self._token] = asyncio.get_running_loop().create_future()
             self._transport.publish(self._token, queue, body)
             try:
-                outcome = await asyncio.wait_for(answer, max(0.0, deadline - time.monotonic()))
+                async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                    outcome = await answer
             except TimeoutError:
                 raise self._away() from None
             match outcome:
@@ -150,7 +151,8 @@ class Mailbox:
         await asyncio.sleep(0)  # acks that were asked for a moment ago
         self._transport.close()
         try:
-            await asyncio.wait_for(self._closed.wait(), _CLOSE_SECONDS)
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await self._closed.wait()
         except TimeoutError:
             pass  # what is held comes back when the link dies with this process
 
@@ -158,7 +160,8 @@ class Mailbox:
         """Whether an event came before `deadline`."""
         self._news.clear()
         try:
-            await asyncio.wait_for(self._news.wait(), max(0.0, deadline - time.monotonic()))
+            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                await self._news.wait()
         except TimeoutError:
             return False
         return True

@@ -134,7 +134,8 @@ class LocalGateway:
     async def drain(self, seconds: float) -> None:
         """Wait until every final report is taken, at most so long."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._finals.join(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._finals.join()
 
     async def stop(self) -> None:
         """End the process; its store stays."""
@@ -145,7 +146,8 @@ class LocalGateway:
             return
         child.terminate()
         try:
-            await asyncio.wait_for(child.wait(), 15.0)
+            async with asyncio.timeout(15.0):
+                await child.wait()
         except TimeoutError:
             child.kill()
             await child.wait()

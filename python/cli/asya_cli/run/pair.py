@@ -265,7 +265,8 @@ def refusal_of(lines: list[str], code: int) -> Refusal:
 async def _end(child: Child, grace_seconds: float) -> None:
     child.terminate()
     try:
-        await asyncio.wait_for(asyncio.shield(asyncio.ensure_future(child.wait())), grace_seconds + 5)
+        async with asyncio.timeout(grace_seconds + 5):
+            await asyncio.shield(asyncio.ensure_future(child.wait()))
     except TimeoutError:
         child.kill()
         await child.wait()

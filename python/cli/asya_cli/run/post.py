@@ -71,7 +71,8 @@ class Post:
             transport.open(lambda event, end=end: self._take(end, event))  # type: ignore[misc]
             transport.subscribe(queue_name(self._namespace, end), _PREFETCH)
         try:
-            await asyncio.wait_for(self._links_open.wait(), _LINK_SECONDS)
+            async with asyncio.timeout(_LINK_SECONDS):
+                await self._links_open.wait()
         except TimeoutError:
             raise Unavailable("broker", f"Broker cannot be reached: {self._problem}", "start it, or check --broker-url") from None
 

@@ -107,7 +107,8 @@ class Server:
             gone.cancel()
             if follower.complete.done():
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(follower.heard.wait(), _LAST_HOP_SECONDS)
+                    async with asyncio.timeout(_LAST_HOP_SECONDS):
+                        await follower.heard.wait()
                 writer.write(control.line_of({"ended": list(follower.gathering.ended.values())}))
                 await writer.drain()
         except AsyaError as error:
