@@ -70,6 +70,7 @@ MANY = int(os.environ.get("ASYA_E2E_MANY", "0"))
 
 
 @pytest.mark.alone
+@pytest.mark.measured
 @pytest.mark.skipif(not MANY, reason="measures many actors: ASYA_E2E_MANY=300 .venv/bin/pytest tests/e2e -k many_actors -s")
 def test_many_actors_created_at_once_cost_few_writes_and_little_memory(stage: Stage, audit: Audit) -> None:
     """Prints what docs/reference/operator.md says."""
