@@ -34,15 +34,19 @@ def sqs_transport(endpoint: str, visibility_seconds: str) -> SqsTransport:
 
 
 class SqsHarness:
-    """A namespace of the case's own."""
+    """A namespace of the case's own.
+
+    Args:
+        visibility_seconds: of messages taken and not deleted; the default leaves a loaded machine time to renew and to delete. SQS knows
+            whole seconds only.
+    """
 
     service = "sqs"
-    visibility_seconds: float = 4.0
-    """Leaves a loaded machine time to renew and to delete; SQS knows whole seconds only."""
     ack_seconds: Final = 0.0
     exclusions: Mapping[int, str] = {}
 
-    def __init__(self) -> None:
+    def __init__(self, visibility_seconds: float = 4.0) -> None:
+        self.visibility_seconds = visibility_seconds
         self._front = front_of(self.service)
         self.namespace: str = f"c{uuid.uuid4().hex[:12]}"
         self._transports: list[SqsTransport] = []
@@ -92,10 +96,12 @@ class SqsHarness:
 
 
 class MotoHarness(SqsHarness):
-    """The same against moto's server."""
+    """The same against moto's server, which answers one call at a time: a deletion may wait behind thousands of other calls."""
 
     service = "moto"
-    visibility_seconds = 8.0
+
+    def __init__(self, visibility_seconds: float = 8.0) -> None:
+        super().__init__(visibility_seconds)
 
 
 def front_of(service: str) -> Front:
