@@ -1,7 +1,7 @@
 # ruff: noqa: E501 - prose of pages
 """Writes the operator's reference pages: docs/reference/{asyncactor,conditions,operator}.md. Called by ci/generate.sh.
 
-Prose is here, tables come from the code: fields and rules from the definition, reasons from their table, settings and metrics from theirs.
+Prose is here, tables come from the code: fields and rules from the definition, reasons from their table, settings from theirs.
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,6 @@ from typing import Any
 
 from asya_core.ops.settings import markdown_table
 from asya_operator import crd, reasons
-from asya_operator.metrics import Metrics
 from asya_operator.settings import ProcessSettings
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
@@ -86,8 +85,7 @@ Most come from the settings file, which the chart `asya-operator` renders from i
 METRICS = """
 ## Metrics, health
 
-On port `metrics.port`: `/metrics`, `/livez` (the loop turns), `/readyz` (the caches are filled).
-
+On port `metrics.port`: `/metrics` ([what there is](metrics.md#the-operator)), `/livez` (the loop turns), `/readyz` (the caches are filled).
 """
 REST = """
 ## Events
@@ -198,8 +196,7 @@ def main() -> None:
     parts.append(AFTER_RULES)
     (REFERENCE / "asyncactor.md").write_text("".join(parts))
     (REFERENCE / "conditions.md").write_text(reasons.markdown())
-    table = Metrics().registry.markdown_table()
-    (REFERENCE / "operator.md").write_text(OPERATOR + markdown_table(ProcessSettings) + METRICS + table + REST)
+    (REFERENCE / "operator.md").write_text(OPERATOR + markdown_table(ProcessSettings) + METRICS + REST)
 
 
 if __name__ == "__main__":

@@ -37,6 +37,9 @@ _CLI = "docs/how-to/run-locally.md"
 _GATEWAY = "docs/reference/gateway.md"
 _ACTOR = "docs/reference/asyncactor.md"
 _OPERATOR = "docs/reference/operator.md"
+_METRICS = "docs/reference/metrics.md"
+_ALERTS = "docs/how-to/alerts.md"
+_MONITOR = "docs/how-to/monitor.md"
 
 BEHAVIOURS: dict[str, Behaviour] = {
     "delivery:ack:after-confirm": Behaviour(
@@ -399,6 +402,26 @@ BEHAVIOURS: dict[str, Behaviour] = {
         sentence="`asya mcp call` prints what the public quick start prints: envelope id and bar on stderr, the result as JSON on stdout.",
         source="docs/how-to/call-actors.md",
         components=("cli", "gateway"),
+    ),
+    "metrics:documented": Behaviour(
+        sentence="What sidecar, operator and gateway print for Prometheus is what the reference lists, and all of it is printed.",
+        source=_METRICS,
+        components=("sidecar", "operator", "gateway"),
+    ),
+    "metrics:alerts": Behaviour(
+        sentence="Every alert of the charts fires when it should, is silent when it should be, and has a section that says what to do.",
+        source=_ALERTS,
+        components=("charts",),
+    ),
+    "metrics:dashboards": Behaviour(
+        sentence="Every query of the dashboards uses documented metrics and returns data from a Prometheus that scrapes a cluster at work.",
+        source=_MONITOR,
+        components=("charts",),
+    ),
+    "metrics:scraped": Behaviour(
+        sentence="A Prometheus that follows the charts' PodMonitors has every documented metric after some work, but what needs a fault.",
+        source=_MONITOR,
+        components=("charts", "sidecar", "operator", "gateway"),
     ),
 }
 

@@ -41,6 +41,7 @@ from asya_gateway.service import Measures, Service
 from asya_gateway.settings import GatewaySettings
 from asya_gateway.status import Status
 from asya_gateway.store.base import Store
+from asya_gateway.store.measured import MeasuredStore
 from asya_gateway.store.sqlite import SqliteStore
 from asya_gateway.streams import Streams
 from asya_gateway.sweeper import Sweeper
@@ -79,7 +80,7 @@ class Gateway:
         tools = Tools(settings.tools, log=self._log, counted=lambda outcome: metrics.reloads.add(outcome))
         tools.load()
         public_auth, internal_auth = make_public_auth(settings, self._log), make_internal_auth(settings)
-        store = make_store(settings)
+        store = MeasuredStore(make_store(settings), read=metrics.store_read_seconds.observe, written=metrics.store_write_seconds.observe)
         await store.open()
         streams = Streams()
 

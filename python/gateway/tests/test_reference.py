@@ -6,7 +6,6 @@ import pytest
 
 from asya_core.ops.settings import markdown_table
 from asya_gateway.http.errors import STATUS
-from asya_gateway.metrics import GatewayMetrics
 from asya_gateway.settings import GatewaySettings
 from asya_gateway.tools import TOOL_KEYS
 
@@ -15,10 +14,6 @@ PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "gateway.md").read_te
 
 def test_table_of_settings_is_the_codes():
     assert markdown_table(GatewaySettings) in PAGE
-
-
-def test_table_of_metrics_is_the_codes():
-    assert GatewayMetrics().registry.markdown_table() in PAGE
 
 
 @pytest.mark.parametrize(("code", "status"), STATUS.items())

@@ -8,7 +8,7 @@ import asyncio
 import random
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from asya_core.transports.rabbitmq.settings import QueueType, RabbitSettings
 from asya_core.transports.sqs.settings import SqsSettings
 from asya_core.wire.errors import AsyaError, Bug, Unavailable
 from asya_operator import resources
+from asya_operator.conditions import Depth
 from asya_operator.depths import DepthPoll
 from asya_operator.events import Events
 from asya_operator.gather import World
@@ -354,7 +355,14 @@ class Operator:
             ready = next((each for each in unpacked(actor.status).get("conditions") or [] if each["type"] == Condition.READY), None)
             states.append((ready["status"], ready["reason"]) if ready else ("Unknown", ""))
         self.metrics.count_actors(states)
+        self.metrics.read_queues(self._depths())
         return self.metrics.registry.text()
+
+    def _depths(self) -> Iterator[tuple[str, str, str, Depth]]:
+        for actor in self.world.actors if self.working.is_set() else ():
+            memory = self.reconciler.memories.get(actor.key)
+            if memory is not None and memory.depth is not None:
+                yield actor.namespace, actor.name, actor.labels.get("asya.sh/flow", ""), memory.depth
 
     def _dead(self) -> list[str]:
         silent = self._clock.monotonic() - self._turned

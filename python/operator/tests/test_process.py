@@ -19,10 +19,12 @@ from python.operator.tests.twins import MemoryQueues, actor, settings
 
 from asya_core.ops.clock import SystemClock
 from asya_core.ops.logs import Level, LineWriter, Log
+from asya_core.testing.exposition import differences
 from asya_operator import resources
 from asya_operator.app import LostLeadership, Operator
 from asya_operator.conditions import Depth
 from asya_operator.kube import ApiUnavailable
+from asya_operator.metrics import Metrics
 from asya_operator.settings import LeaseSettings, OperatorSettings, ProcessSettings
 
 WAIT = 30.0
@@ -94,6 +96,7 @@ async def page(port: int, path: str) -> tuple[int, str]:
         return answer.status, await answer.text()
 
 
+@pytest.mark.behaviour("metrics:documented")
 def test_actor_is_brought_to_rest_and_the_lease_given_back(with_api, tmp_path):
     async def body(api: FakeApi) -> None:
         async with running(api, tmp_path) as (operator, _):
@@ -105,6 +108,7 @@ def test_actor_is_brought_to_rest_and_the_lease_given_back(with_api, tmp_path):
             text = (await page(operator.port, "/metrics"))[1]
             assert 'asya_operator_actors{ready="True",reason="Napping"} 1' in text
             assert "asya_operator_leader 1" in text
+            assert differences(text, Metrics().registry) == []
         assert api.get("leases", "asya-system", "asya-operator")["spec"]["holderIdentity"] == ""
 
     with_api(body)
@@ -247,10 +251,14 @@ def test_missing_queue_is_declared_again_and_depths_are_shown(with_api, tmp_path
         given = chosen(reconcile={"queueInterval": "50ms"})
         async with running(api, tmp_path, queues=queues, given=given) as (operator, _):
             await operator.working.wait()
-            api.put("asyncactors", actor())
+            api.put("asyncactors", actor(labels={"asya.sh/flow": "reading"}))
             await until(lambda: reason(api) == "Napping")
             queues.held["asya-demo-ocr"] = Depth(waiting=1234, in_flight=2)
             await until(lambda: api.get("asyncactors", "demo", "ocr")["status"]["queue"].get("waiting") == 1200)
+            text = (await page(operator.port, "/metrics"))[1]
+            for state, number in (("waiting", 1234), ("running", 2)):
+                assert f'queue_messages{{namespace="demo",actor="ocr",flow="reading",state="{state}"}} {number}\n' in text
+            assert differences(text, Metrics().registry) == []
             del queues.held["asya-demo-ocr"]
             await until(lambda: "asya-demo-ocr" in queues.held)
             await until(lambda: "QueueRestored" in {found["reason"] for found in api.objects["events"].values()})

@@ -1,9 +1,11 @@
-from asya_core.ops.metrics import Registry
+from asya_core.ops.metrics import Label, Registry
+
+CODE = Label(name="code")
 
 
 def test_the_text_is_what_prometheus_reads() -> None:
     registry = Registry("asya_x_", {"actor": "a"})
-    counter = registry.counter("done_total", "What was done.", ("outcome",))
+    counter = registry.counter("done_total", "What was done.", (Label(name="outcome"),))
     gauge = registry.gauge("open", "What is open.")
     histogram = registry.histogram("run_seconds", "How long.", (0.1, 1))
 
@@ -41,14 +43,14 @@ def test_a_counter_without_labels_is_there_from_the_start() -> None:
 
 def test_label_values_are_escaped() -> None:
     registry = Registry("", {})
-    registry.counter("x_total", "X.", ("code",)).add('a"b\\c\nd')
+    registry.counter("x_total", "X.", (CODE,)).add('a"b\\c\nd')
 
     assert 'x_total{code="a\\"b\\\\c\\nd"} 1\n' in registry.text()
 
 
 def test_values_can_be_read_back() -> None:
     registry = Registry("", {})
-    counter = registry.counter("x_total", "X.", ("code",))
+    counter = registry.counter("x_total", "X.", (CODE,))
     histogram = registry.histogram("s", "S.", (1,))
     counter.add("a")
     histogram.observe(2)
@@ -58,6 +60,42 @@ def test_values_can_be_read_back() -> None:
 
 def test_the_table_has_a_row_per_metric() -> None:
     registry = Registry("asya_", {})
-    registry.counter("x_total", "X.", ("code",))
+    registry.counter("x_total", "X.", (CODE,))
 
-    assert "| `asya_x_total` | counter | `code` | X. |" in registry.markdown_table()
+    registry.histogram("wait_seconds", "W.", (1,))
+    registry.gauge("up", "U.", (Label(name="link", values=("in", "out")), Label(name="of", meaning="whom")))
+
+    assert registry.markdown_table().splitlines()[2:] == [
+        "| `asya_x_total` | counter | – | `code` | X. |",
+        "| `asya_wait_seconds` | histogram | seconds | – | W. |",
+        "| `asya_up` | gauge | – | `link`: `in` `out`; `of`: whom | U. |",
+    ]
+
+
+def test_label_values_that_are_known_beforehand_are_there_from_the_start_as_zero() -> None:
+    registry = Registry("", {})
+    registry.counter("x_total", "X.", (Label(name="a", values=("1", "2")), Label(name="b", values=("3",))))
+    registry.counter("y_total", "Y.", (Label(name="a", values=("1", "2")), CODE))
+
+    samples = [line for line in registry.text().splitlines() if not line.startswith("#")]
+    assert samples == [
+        'x_total{a="1",b="3"} 0',
+        'x_total{a="2",b="3"} 0',
+    ]
+
+
+def test_the_unit_is_in_the_name() -> None:
+    registry = Registry("", {})
+    made = [registry.counter("sent_bytes_total", ""), registry.gauge("oldest_seconds", ""), registry.gauge("open", "")]
+
+    assert [metric.unit for metric in made] == ["bytes", "seconds", ""]
+    assert registry.metrics == tuple(made)
+
+
+def test_what_is_not_among_replaced_values_is_no_series_any_more() -> None:
+    registry = Registry("", {})
+    gauge = registry.gauge("waiting", "W.", (Label(name="actor"),))
+    gauge.set(3, "a")
+    gauge.replace({("b",): 2})
+
+    assert [line for line in registry.text().splitlines() if not line.startswith("#")] == ['waiting{actor="b"} 2']

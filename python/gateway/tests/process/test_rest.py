@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from asya_core.testing.exposition import differences
+from asya_gateway.metrics import GatewayMetrics
+
 # conftest of this folder gives the fixture; its types are duck-typed here since tests are imported by path.
 Gateway = Any
 
@@ -291,10 +294,22 @@ def test_flows_are_told_with_their_graph(gateway: Gateway) -> None:
     assert gateway.client.get("/flows/none").json()["code"] == "no_such_flow"
 
 
+@pytest.mark.behaviour("metrics:documented")
+def test_metrics_that_the_process_prints_are_those_declared(gateway: Gateway) -> None:
+    gateway.view(gateway.envelope())
+    gateway.client.get("/envelopes/none")
+    gateway.client.get("/tools", headers={"Host": "elsewhere.example.com"})
+    text = gateway.mesh.get("/metrics").text
+    assert differences(text, GatewayMetrics().registry) == []
+    for line in ("tool_calls_total{tool=", "refusals_total{code=", "requests_total{listener="):
+        assert f"asya_gateway_{line}" in text
+    for each in ("store_read_seconds", "store_write_seconds", "request_seconds"):
+        assert f"asya_gateway_{each}_count 0\n" not in text, each
+
+
 def test_health_and_metrics_are_on_the_internal_socket_only(gateway: Gateway) -> None:
     ready = gateway.mesh.get("/readyz", headers={"Authorization": ""})
     assert (ready.status_code, ready.text) == (200, "store: ok\ntools: ok\nbroker: ok\n")
-    metrics = gateway.mesh.get("/metrics").text
-    assert "asya_gateway_tool_calls_total" in metrics
+    assert "asya_gateway_tools 0" not in gateway.mesh.get("/metrics").text
     for path in ("/readyz", "/metrics", "/internal/v1/final"):
         assert gateway.client.get(path).status_code == 404

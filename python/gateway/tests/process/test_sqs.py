@@ -65,7 +65,7 @@ def test_call_arrives_whole_or_by_reference_and_a_missing_queue_is_waited_for(
     assert (told.status_code, told.json()) == (200, {"arguments": LARGE})
 
     assert gateway.view(waiting)["status"] == "pending"
-    eventually(lambda: 'publishes_total{outcome="returned"}' in gateway.mesh.get("/metrics").text)
+    eventually(lambda: 'publishes_total{outcome="returned"} 0\n' not in gateway.mesh.get("/metrics").text)
     queues.admin.ensure_namespace(queues.namespace, ["nowhere"])
     (late,) = eventually(lambda: queues.bodies("nowhere"))
     assert late["id"] == waiting

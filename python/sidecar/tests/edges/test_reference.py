@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from asya_core.ops.settings import markdown_table
-from asya_sidecar.metrics import SidecarMetrics
 from asya_sidecar.settings import SidecarSettings
 
 PAGE = (Path(__file__).parents[4] / "docs/reference/sidecar.md").read_text(encoding="utf-8")
@@ -11,7 +10,3 @@ PAGE = (Path(__file__).parents[4] / "docs/reference/sidecar.md").read_text(encod
 
 def test_the_page_has_the_table_of_settings() -> None:
     assert markdown_table(SidecarSettings) in PAGE
-
-
-def test_the_page_has_the_table_of_metrics() -> None:
-    assert SidecarMetrics("a").registry.markdown_table() in PAGE

@@ -2,6 +2,11 @@
 
 from typing import Any
 
+import pytest
+
+from asya_core.testing.exposition import differences
+from asya_sidecar.metrics import SidecarMetrics
+
 
 def test_live_answers_while_everything_else_is_away(mesh: Any, folder: Any) -> None:
     environment = {"ASYA_SOCKET": str(folder / "none.sock")}
@@ -19,7 +24,8 @@ def test_ready_once_runtime_and_links_are_up(mesh: Any) -> None:
     assert actor.get_until("/ready", lambda status, text: status == 200) == "ready\n"
 
 
-def test_metrics_count_the_delivery(mesh: Any) -> None:
+@pytest.mark.behaviour("metrics:documented")
+def test_metrics_count_the_delivery_and_are_those_declared(mesh: Any) -> None:
     actor = mesh.actor("a", "sample.identity")
     mesh.send("a", {"id": "1", "route": {"actors": ["a"]}, "payload": 1})
     mesh.receive("happy-end")
@@ -38,6 +44,7 @@ def test_metrics_count_the_delivery(mesh: Any) -> None:
         'asya_sidecar_connected{actor="a",link="publish"} 1',
     ):
         assert line in text.splitlines()
+    assert differences(text, SidecarMetrics("a").registry) == []
 
 
 def test_a_health_address_that_is_taken_is_refused_in_one_line(mesh: Any) -> None:
