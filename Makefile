@@ -48,7 +48,7 @@ faults: setup services ## Simulation and fault experiments with real processes a
 charts: setup ## Render every chart with both Helms and check what comes out
 	@ci/test.sh charts
 
-docs: setup services ## Documentation checked against the code, and every example run
+docs: setup services ## Build the documentation site into build/site; check pages against the code, and run their examples
 	@ci/test.sh docs
 
 test: setup services ## Everything that needs this machine alone, static and verify included

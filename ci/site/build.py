@@ -1,0 +1,147 @@
+"""Builds the documentation site from the pages as they are: ``python ci/site/build.py [FOLDER]``, default ``build/site``.
+
+The pages are written for plain Git hosting, with links from file to file; that stays so. Gathering gives Sphinx a tree of its own: `docs/`
+is its root, each folder's README its index, and pages elsewhere that one links to (examples, charts) come along. The navigation is the
+READMEs' own lists of links, so a page that no index names is an error. Broken links and anchors are errors too. Called by `make docs` and
+tests/docs/test_site.py; knows no page by name.
+"""
+
+import fcntl
+import os
+import posixpath
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path, PurePosixPath
+
+ROOT = Path(__file__).resolve().parents[2]
+SITE = ROOT / "build" / "site"
+CODE_OR_LINK = re.compile(
+    r"(?P<code>^(?P<fence>`{3,}|~{3,}).*?^(?P=fence)[ \t]*$|`[^`\n]+`)"
+    r"|(?P<head>!?\[(?:[^\[\]]|\[[^\]]*\])*\]\()(?P<target>[^)\s]+)(?P<tail>\))",
+    re.M | re.S,
+)
+"""What is in a fenced block or a code span is no link; a span inside a link's text belongs to the link, which begins before it."""
+FOREIGN = re.compile(r"[a-z][a-z0-9+.-]*:", re.I)
+
+
+def place(path: PurePosixPath) -> PurePosixPath:
+    """Where a file of the repository is in the site's tree."""
+    inside = path.relative_to("docs") if path.is_relative_to("docs") else path
+    if not path.is_relative_to("docs") and len(path.parts) == 1:
+        inside = PurePosixPath("repository") / path
+    return inside.with_name("index.md") if inside.name == "README.md" else inside
+
+
+class Gathering:
+    """The site's tree, made from the repository `root`.
+
+    Attributes:
+        pages: Markdown files by their path in the repository, with what they link to there, in order.
+        files: other files that a page links to or shows.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.pages: dict[PurePosixPath, list[PurePosixPath]] = {}
+        self.files: set[PurePosixPath] = set()
+        self._texts: dict[PurePosixPath, str] = {}
+        waiting = [PurePosixPath(path.relative_to(root).as_posix()) for path in sorted((root / "docs").rglob("*.md"))]
+        while waiting:
+            page = waiting.pop()
+            if page not in self.pages:
+                waiting += [target for target in self._read(page) if target.suffix == ".md"]
+
+    def _read(self, page: PurePosixPath) -> list[PurePosixPath]:
+        found: list[PurePosixPath] = []
+
+        def moved(match: re.Match[str]) -> str:
+            if match["code"]:
+                return match[0]
+            target, _, anchor = match["target"].partition("#")
+            if not target or FOREIGN.match(target):
+                return match[0]
+            path = PurePosixPath(posixpath.normpath((page.parent / target).as_posix()))
+            if (self.root / path).is_dir():
+                path /= "README.md"
+            if not (self.root / path).is_file():
+                return match[0]  # Sphinx tells of it, with the page's name
+            found.append(path)
+            if path.suffix != ".md":
+                self.files.add(path)
+            there = posixpath.relpath(place(path).as_posix(), place(page).parent.as_posix())
+            return f"{match['head']}{there}{'#' + anchor if anchor else ''}{match['tail']}"
+
+        text = (self.root / page).read_text(encoding="utf-8")
+        self._texts[page] = CODE_OR_LINK.sub(moved, text)
+        self.pages[page] = found
+        return found
+
+    def navigation(self) -> dict[PurePosixPath, list[PurePosixPath]]:
+        """The pages below each index, in the order in which it links to them."""
+        below: dict[PurePosixPath, list[PurePosixPath]] = {}
+        placed = {PurePosixPath("docs/README.md")}
+        for index in (PurePosixPath("docs/README.md"), *sorted(page for page in self.pages if self._is_section(page))):
+            for target in self.pages[index]:
+                own = target.parent == index.parent or not target.is_relative_to("docs") or index.parent.name == "docs"
+                if target.suffix == ".md" and own and target not in placed:
+                    placed.add(target)
+                    below.setdefault(index, []).append(target)
+        return below
+
+    def _is_section(self, page: PurePosixPath) -> bool:
+        return page.name == "README.md" and page.parent.parent == PurePosixPath("docs")
+
+    def write(self, folder: Path) -> None:
+        """Write the tree; what is there already with the same content keeps its time, so that a second build is short."""
+        below = self.navigation()
+        named = {page for pages in below.values() for page in pages} | {PurePosixPath("docs/README.md")}
+        wanted: dict[Path, bytes] = {}
+        for page, text in self._texts.items():
+            if page in below:
+                there = place(page).parent.as_posix()
+                entries = [posixpath.relpath(place(each).with_suffix("").as_posix(), there) for each in below[page]]
+                text += "\n```{toctree}\n:hidden:\n\n" + "\n".join(entries) + "\n```\n"
+            if page not in named and not page.is_relative_to("docs"):
+                text = "---\norphan: true\n---\n" + text
+            wanted[folder / place(page)] = text.encode()
+        wanted |= {folder / place(file): (self.root / file).read_bytes() for file in self.files}
+        for path in folder.rglob("*"):
+            if path.is_file() and path not in wanted:
+                path.unlink()
+        for path, content in wanted.items():
+            if not path.is_file() or path.read_bytes() != content:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+
+
+def build(folder: Path, root: Path = ROOT) -> int:
+    """Gather and build into `folder`; the exit code of Sphinx, 0 if there was nothing to complain about.
+
+    Beside `folder` is the work of the last build, from which an unchanged page is taken; not that of a build that failed or was cut short,
+    since a page's complaints come only when it is read. Builds into one folder wait for each other.
+    """
+    work = folder.with_name(f"{folder.name}-work")
+    work.mkdir(parents=True, exist_ok=True)
+    with (work / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        good = work / "good"
+        if not good.exists():
+            shutil.rmtree(work / "trees", ignore_errors=True)
+        good.unlink(missing_ok=True)
+        Gathering(root).write(work / "source")
+        words = ["-b", "html", "-W", "--keep-going", "-q", "-j", "auto", "-c", str(Path(__file__).parent), "-d", str(work / "trees")]
+        environment = {**os.environ, "SOURCE_DATE_EPOCH": "315532800", "PYTHONWARNINGS": ""}
+        command = [sys.executable, "-m", "sphinx", *words, str(work / "source"), str(folder)]
+        code = subprocess.run(command, env=environment, check=False).returncode
+        if code == 0:
+            good.touch()
+    return code
+
+
+if __name__ == "__main__":
+    target = Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else SITE
+    code = build(target)
+    print(f"site: {target / 'index.html'}" if code == 0 else "site: the pages above must be corrected", file=sys.stderr)
+    sys.exit(code)

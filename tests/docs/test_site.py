@@ -1,0 +1,84 @@
+"""The documentation site: it builds without a complaint, alone, and a page that is wrong ends the build."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from ci.site.build import SITE, Gathering, build
+
+ROOT = Path(__file__).parents[2]
+LOADING = {("script", "src"), ("link", "href"), ("img", "src"), ("iframe", "src"), ("source", "src"), ("object", "data")}
+AWAY = re.compile(r"(?:[a-z]+:)?//", re.I)
+
+
+@pytest.fixture(scope="module")
+def site() -> Path:
+    """The site where `make docs` puts it too: pages that have not changed since are not built again."""
+    assert build(SITE) == 0
+    return SITE
+
+
+class Loads(HTMLParser):
+    """What a browser fetches by itself on opening a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        words = dict(attrs)
+        if tag == "link" and words.get("rel") in ("search", "index", "next", "prev", "canonical"):
+            return
+        self.addresses += [value or "" for name, value in attrs if (tag, name) in LOADING]
+
+
+def test_site_has_every_page_of_the_documentation(site: Path) -> None:
+    pages = [path.relative_to(ROOT / "docs") for path in (ROOT / "docs").rglob("*.md")]
+    built = [path.with_name("index.html" if path.name == "README.md" else f"{path.stem}.html") for path in pages]
+    assert [str(path) for path in built if not (site / path).is_file()] == []
+
+
+def test_site_has_examples_and_values_of_the_charts(site: Path) -> None:
+    outside = [path.parent for path in (*ROOT.glob("examples/*/README.md"), *ROOT.glob("charts/*/README.md"))]
+    assert len(outside) > 8
+    assert [str(path) for path in outside if not (site / path.relative_to(ROOT) / "index.html").is_file()] == []
+
+
+def test_pages_load_nothing_from_elsewhere(site: Path) -> None:
+    for page in site.rglob("*.html"):
+        reader = Loads()
+        reader.feed(page.read_text(encoding="utf-8"))
+        assert [address for address in reader.addresses if AWAY.match(address)] == [], page.name
+    for style in site.rglob("*.css"):
+        assert not re.search(r"(?:url\(\s*['\"]?|@import\s+['\"])(?:https?:)?//", style.read_text(encoding="utf-8")), style.name
+
+
+def test_navigation_is_by_what_a_reader_wants(site: Path) -> None:
+    start = (site / "index.html").read_text(encoding="utf-8")
+    sections = re.findall(r'class="toctree-l1[^"]*"><a class="reference internal" href="([^"]+)"', start)
+    assert sections[:4] == ["tutorials/index.html", "how-to/index.html", "reference/index.html", "explanation/index.html"]
+
+
+def test_whatever_is_broken_is_named_and_ends_the_build(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "docs" / "how-to").mkdir(parents=True)
+    (tmp_path / "docs" / "README.md").write_text("# Start\n\n- [How-to](how-to/README.md)\n")
+    (tmp_path / "docs" / "how-to" / "README.md").write_text("# How-to\n\n- [The `one` thing](one.md)\n")
+    (tmp_path / "docs" / "how-to" / "one.md").write_text(
+        "# One\n\n## A part\n\n[here](#a-part), not `[there](nowhere.md)`\n\n"
+        "[no page](two.md), [no heading](README.md#nothing), ![no picture](picture.png)\n"
+    )
+    (tmp_path / "docs" / "how-to" / "three.md").write_text("# Three\n")
+    assert build(tmp_path / "site", tmp_path) != 0
+    told = capfd.readouterr().err
+    complaints = [line.partition("/source/how-to/")[2] for line in told.splitlines() if "WARNING" in line]
+    assert len(complaints) == 4, told
+    for page, word in (("one.md", "two.md"), ("one.md", "nothing"), ("one.md", "picture.png"), ("three.md", "toctree")):
+        assert any(line.startswith(page) and word in line for line in complaints), word
+
+
+def test_links_that_leave_the_documentation_lead_to_copies() -> None:
+    gathered = Gathering(ROOT)
+    assert {page.parts[0] for page in gathered.pages} >= {"docs", "examples", "charts"}
+    assert all((ROOT / file).is_file() for file in gathered.files)
