@@ -5,20 +5,24 @@
 #   ci/images.sh base            build the stand-in for python:3.13-slim alone
 #   ci/images.sh list            the names: our components, and what the end-to-end tests use as a user's images
 #
-# ASYA_CACHE   cache folder, default $HOME/.cache/asya: archives by content, pip's downloads, buildah's storage
+# ASYA_CACHE         cache folder, default $HOME/.cache/asya: archives by content, pip's downloads, buildah's storage
+# ASYA_IMAGES_TREE   other sources than those around this script, such as an earlier commit's; their archives are kept apart
+# ASYA_IMAGES_TAG    tag of our components' images, default the project's version
 #
 # The base image is Debian 13 with its own Python 3.13, put together by debootstrap and tagged docker.io/library/python:3.13-slim in a
 # storage of our own: what a Dockerfile says stays what it says elsewhere. An archive's name is made from all that the image is built from.
 set -Eeuo pipefail
 shopt -s inherit_errexit nullglob
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+script=$(realpath "${BASH_SOURCE[0]}")
+cd "${ASYA_IMAGES_TREE:-$(dirname "${BASH_SOURCE[0]}")/..}"
 
 cache=${ASYA_CACHE:-${HOME:?}/.cache/asya}/images
 suite=trixie
 base_image=docker.io/library/python:3.13-slim
 base_packages=python3,python3-pip,ca-certificates,netbase,tzdata
 driver=
-version=$(sed -nE 's/^version = "(.*)"$/\1/p' pyproject.toml)
+archives=$cache/archives${ASYA_IMAGES_TREE:+/others}
+version=${ASYA_IMAGES_TAG:-$(sed -nE 's/^version = "(.*)"$/\1/p' pyproject.toml)}
 storage_limit_mb=6000
 all=(runtime sidecar operator crew gateway)
 tests=(my-processor my-processor-v2 text-analysis-flow-routers)
@@ -26,7 +30,7 @@ flow=examples/flows/compiled/text_analysis_flow
 
 say() { printf 'images: %s\n' "$*" >&2; }
 fail() { say "$*"; exit 1; }
-usage() { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
+usage() { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$script"; }
 
 # buildah with a storage of its own. "overlay" builds in seconds what "vfs" copies file by file, but not every file system carries it.
 build_ah() {
@@ -170,14 +174,14 @@ build_one() {
 build() {
     local name archive other began
     for name in "$@"; do
-        archive=$cache/archives/$name-$(content_key "$name").tar
+        archive=$archives/$name-$(content_key "$name").tar
         if [ ! -f "$archive" ]; then
             install_tools
             ensure_base
             began=$SECONDS
             say "building $(image_name "$name")"
             build_one "$name" "$archive"
-            for other in "$cache/archives/$name"-*.tar; do [ "$other" = "$archive" ] || rm -f "$other"; done
+            for other in "$archives/$name"-*.tar; do [ "$other" = "$archive" ] || rm -f "$other"; done
             say "built in $((SECONDS - began)) s"
         fi
         printf '%-36s %6.1f MB  %s\n' "$(image_name "$name")" "$(stat -c %s "$archive" | awk '{print $1 / 1e6}')" "$archive"
@@ -187,7 +191,7 @@ build() {
 main() {
     local verb=${1:-help}
     shift || true
-    mkdir -p "$cache/archives"
+    mkdir -p "$archives"
     exec 9>"$cache/lock"
     flock 9
     echo 'unqualified-search-registries = ["docker.io"]' >"$cache/registries.conf"

@@ -174,7 +174,12 @@ GLOBAL = {"global": {"imageRegistry": "g.example.com"}}
             {"image": None, "source": {"files": {"a.py": ""}}, **GLOBAL},
             "g.example.com/asya/runtime:0.1.0",
         ),
-        ("asya-actor", {"image": None, "source": {"files": {"a.py": ""}, "image": "mine:1"}}, "mine:1"),
+        (
+            "asya-actor",
+            {"image": None, "source": {"files": {"a.py": ""}, "digest": DIGEST}, **GLOBAL},
+            f"g.example.com/asya/runtime@{DIGEST}",
+        ),
+        ("asya-actor", {"image": None, "source": {"files": {"a.py": ""}, "image": "mine:1", "digest": DIGEST}}, "mine:1"),
         ("asya-actor", {"source": {"files": {"a.py": ""}, "image": "mine:1"}}, "my-processor:v1"),
     ],
     ids=lambda part: part if isinstance(part, str) else "",

@@ -100,6 +100,7 @@ def changed(key: Key, present: Any) -> list[Any]:
 SPECIAL: dict[str, list[Any]] = {
     "image.digest": ["sha256:" + "f" * 64],
     "sidecar.image.digest": ["sha256:" + "f" * 64],
+    "source.digest": ["sha256:" + "f" * 64],
     "transports.rabbitmq.managementUrl": ["https://sample:1"],
     "limits.maxFrame": ["7Mi"],
     "claims.url": ["s3://sample"],

@@ -43,5 +43,8 @@ spec:
     - port: asya-metrics
       path: /metrics
       interval: {{ $monitor.interval | default "30s" }}
+      relabelings:
+        - {sourceLabels: [__meta_kubernetes_pod_label_asya_sh_flow], targetLabel: flow}
+        - {sourceLabels: [__meta_kubernetes_pod_label_asya_sh_role], targetLabel: role}
 {{- end }}
 {{- end }}

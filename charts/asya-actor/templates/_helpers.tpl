@@ -14,7 +14,7 @@
 {{- $image := .Values.image | default dict }}
 {{- if and (not $image.repository) (include "asya-actor.hasSource" .) }}
 {{- if (.Values.source).image }}{{ .Values.source.image }}
-{{- else }}{{ include "asya-actor.reference" (list (dict "registry" $image.registry "repository" "asya/runtime") .Values.global .Chart.AppVersion) }}{{ end }}
+{{- else }}{{ include "asya-actor.reference" (list (dict "registry" $image.registry "repository" "asya/runtime" "digest" (.Values.source).digest) .Values.global .Chart.AppVersion) }}{{ end }}
 {{- else }}{{ include "asya-actor.reference" (list $image .Values.global "") }}{{ end }}
 {{- end }}
 
