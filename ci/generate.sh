@@ -5,6 +5,7 @@ cd "$(dirname "$0")/.."
 echo "generate: docs/reference/behaviours.md"; .venv/bin/python -m tests.behaviours
 echo "generate: docs/reference/cli.md"; .venv/bin/python ci/cli_reference.py
 echo "generate: examples/flows/compiled"; .venv/bin/python -m tests.flow_examples >/dev/null
+echo "generate: examples/gitops"; .venv/bin/python -m tests.gitops_example 2>/dev/null
 echo "generate: the charts' schemas, tables of values, shared template and copy of the runtime"; .venv/bin/python ci/charts/generate.py
 echo "generate: docs/reference/chart-checklist.md"; .venv/bin/python -m tests.charts.checklist
 echo "generate: the command's copy of the actor's values schema"

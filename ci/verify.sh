@@ -2,7 +2,7 @@
 # Regenerates what is made from code, in a copy of the tree, and fails on a difference.
 set -Eeuo pipefail
 cd "$(dirname "$0")/.."
-generated=(docs/reference/behaviours.md docs/reference/cli.md python/cli/asya_cli/run/values.schema.json examples/flows/compiled
+generated=(docs/reference/behaviours.md docs/reference/cli.md python/cli/asya_cli/run/values.schema.json examples/flows/compiled examples/gitops
            docs/reference/chart-checklist.md charts/*/{values.schema.json,README.md} charts/asya-{actor,operator,gateway}/templates/_shared.tpl charts/asya-operator/files/asya_runtime.py
            charts/asya-operator/templates/crd-asyncactors.yaml docs/reference/{asyncactor,conditions,operator}.md)
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
