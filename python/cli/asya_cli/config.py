@@ -23,8 +23,13 @@ from asya_core.wire.errors import RemoteFault
 __all__ = ["DEFAULT_URL", "ENVIRONMENT", "Config", "Setting", "read_config", "user_file"]
 
 DEFAULT_URL: Final = "http://127.0.0.1:8080"
-ENVIRONMENT: Final = ("ASYA_CLI_BROKER_URL", "ASYA_CLI_CONFIG", "ASYA_CLI_MCP_URL", "ASYA_CLI_TOKEN")
-"""Every environment variable that the command reads, all with this prefix."""
+ENVIRONMENT: Final[Mapping[str, str]] = {
+    "ASYA_CLI_BROKER_URL": "The broker where `--broker-url` is not given, with its credentials: `amqp://user:password@host/vhost`.",
+    "ASYA_CLI_CONFIG": "The user's settings file; absent: `asya/config.yaml` below `XDG_CONFIG_HOME` or `~/.config`.",
+    "ASYA_CLI_MCP_URL": "The gateway where `--url` is not given; absent: `mcp.url` of the settings files, else `http://127.0.0.1:8080`.",
+    "ASYA_CLI_TOKEN": "The key for the gateway where `--token-file` is not given; absent: `mcp.token_file` of the settings files.",
+}
+"""Every environment variable that the command reads, all with this prefix, and what it says."""
 _PREFIX: Final = "ASYA_CLI_"
 _KEYS: Final = ("url", "token_file")
 
