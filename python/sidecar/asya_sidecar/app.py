@@ -30,7 +30,8 @@ from asya_sidecar.perform import Performer
 from asya_sidecar.runtime_client import RuntimeClient
 from asya_sidecar.settings import SidecarSettings, make_policy
 
-if TYPE_CHECKING:  # imported at run time only where a gateway or a claim storage is set
+if TYPE_CHECKING:  # imported at run time only where a gateway, a claim storage or tracing is set
+    from asya_core.ops.tracing import Tracing
     from asya_sidecar.claim_store import ClaimStore
     from asya_sidecar.reporter import Reporter
 
@@ -38,9 +39,11 @@ __all__ = ["EXIT_BUG", "Sidecar", "make_transport"]
 
 EXIT_BUG: Final = 70
 """Exit code after a broken invariant of ours (EX_SOFTWARE of sysexits.h). Nothing was settled, so everything comes again."""
+_SYSTEMS: Final = {"rabbitmq": "rabbitmq", "sqs": "aws_sqs", "embedded": "asya_embedded"}
+"""Transports as OpenTelemetry's attribute ``messaging.system`` names them; the last one it does not know."""
 _GRACE_MARGIN_SECONDS: Final = 5.0
 _CLOSE_SECONDS: Final = 3.0
-"""For the last acks and requeues to leave, and the last progress reports."""
+"""For the last acks and requeues to leave, and the last progress reports and spans."""
 
 Perform = Callable[[list[Effect]], None]
 
@@ -69,7 +72,8 @@ class Sidecar:
         asyncio.get_running_loop().set_exception_handler(self._escaped)
         metrics = SidecarMetrics(settings.actor)
         transport = make_transport(settings, counted=metrics.transport_calls.add)
-        decider = Decider(make_policy(settings), Random())
+        traces = _make_traces(settings, metrics, self._log)
+        decider = _make_decider(settings, traces)
         consumer = Consumer(decider, metrics=metrics, log=self._log, closed=self._transport_closed.set, failed=self._failed)
         runtime = RuntimeClient(
             str(settings.socket),
@@ -87,6 +91,7 @@ class Sidecar:
             runtime=runtime,
             reporter=reporter,
             claims=claims,
+            traces=traces,
             sink=consumer.take,
             leave=self._leaving.set,
             log=self._log,
@@ -114,6 +119,8 @@ class Sidecar:
             group.create_task(_within(_CLOSE_SECONDS, self._transport_closed))
             if reporter is not None:
                 group.create_task(reporter.close(_CLOSE_SECONDS))
+            if traces is not None:
+                group.create_task(traces.close(_CLOSE_SECONDS))
         if claims is not None:
             claims.close()
         runtime.stop()
@@ -243,6 +250,27 @@ def _make_reporter(settings: SidecarSettings, consumer: Consumer, metrics: Sidec
         reported=lambda answer: metrics.final_reports.add(answer),
         wall=time.time,
     )
+
+
+def _make_traces(settings: SidecarSettings, metrics: SidecarMetrics, log: Log) -> "Tracing | None":
+    if settings.otlp_endpoint is None and settings.otlp_traces_endpoint is None:
+        return None
+    from asya_core.ops.tracing import open_tracing
+
+    resource = {"service.name": settings.actor, "service.namespace": settings.namespace, "service.version": asya_core.__version__}
+    return open_tracing(
+        os.environ, resource=resource, version=asya_core.__version__, log=log, counted=lambda fate, count: metrics.spans.add(fate, by=count)
+    )
+
+
+def _make_decider(settings: SidecarSettings, traces: "Tracing | None") -> Decider:
+    policy = make_policy(settings)
+    if traces is None:
+        return Decider(policy, Random())
+    from asya_sidecar.traced import TracedDecider, TracePolicy
+
+    tracing = TracePolicy(samples=traces.samples, attributes={"messaging.system": _SYSTEMS[settings.transport]})
+    return TracedDecider(policy, Random(), tracing)
 
 
 def _make_claims(settings: SidecarSettings, consumer: Consumer, metrics: SidecarMetrics, log: Log) -> "ClaimStore | None":

@@ -9,13 +9,16 @@ Structs and not dataclasses: a dozen is made per message, and defining the class
 """
 
 from enum import StrEnum
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
 from asya_core.transports.base import PublishOutcome, Receipt, SettledOutcome
 from asya_core.wire.envelope import Claim
 from asya_core.wire.reply import Reply
+
+if TYPE_CHECKING:  # at run time only where tracing is on
+    from asya_core.wire.trace import Span
 
 __all__ = [
     "Ack",
@@ -29,6 +32,7 @@ __all__ = [
     "DrainRequested",
     "Effect",
     "Event",
+    "ExportSpans",
     "Fetch",
     "FetchEnded",
     "FetchOutcome",
@@ -431,6 +435,12 @@ class LogDelivery(msgspec.Struct, frozen=True, gc=False):
     record: DeliveryRecord
 
 
+class ExportSpans(msgspec.Struct, frozen=True, gc=False):
+    """Send these spans away, if convenient. May be lost; only where tracing is on."""
+
+    spans: "tuple[Span, ...]"
+
+
 class DrainEnded(msgspec.Struct, frozen=True, gc=False):
     """Nothing is open any more after a `DrainRequested` that was not final: wait for the next HELLO."""
 
@@ -455,6 +465,7 @@ Effect: TypeAlias = (
     | SetPrefetch
     | Unsubscribe
     | LogDelivery
+    | ExportSpans
     | DrainEnded
     | Leave
 )

@@ -6,6 +6,7 @@ Called by `consume` and `perform`; at most six increments per delivery.
 from typing import Final
 
 from asya_core.ops.metrics import Label, Registry
+from asya_core.ops.tracing import SpanFate
 from asya_core.transports.base import Link, PublishOutcome
 from asya_sidecar.decide import Decider
 from asya_sidecar.effects import DeliveryRecord, FinalAnswer, Outcome
@@ -26,6 +27,7 @@ _LINK: Final = (Label(name="link", values=tuple(Link)),)
 _ACTION: Final = (Label(name="action", meaning="as SQS names it"),)
 _CLAIM: Final = (Label(name="op", values=("fetch", "store")),)
 _ANSWER: Final = (Label(name="result", values=tuple(FinalAnswer)),)
+_FATE: Final = (Label(name="result", values=tuple(SpanFate)),)
 
 
 class SidecarMetrics:
@@ -56,6 +58,7 @@ class SidecarMetrics:
         self.progress_dropped = registry.counter("progress_dropped_total", "Progress reports that were lost.")
         self.claim_bytes = registry.counter("claim_bytes_total", "Bytes of payloads fetched from and put into claim storage.", _CLAIM)
         self.final_reports = registry.counter("final_reports_total", "Final reports by the gateway's answer.", _ANSWER)
+        self.spans = registry.counter("spans_total", "Spans of traces by what became of them; 0 where tracing is off.", _FATE)
 
     def settled(self, record: DeliveryRecord) -> None:
         """Count one settled delivery."""

@@ -4,8 +4,8 @@ Called by `consume` with what `decide` wants; outcomes come back to `consume` as
 """
 
 import asyncio
-from collections.abc import Callable
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from asya_core.ops.logs import Level, Log
 from asya_core.transports.base import Transport
@@ -17,6 +17,7 @@ from asya_sidecar.effects import (
     DrainEnded,
     Effect,
     Event,
+    ExportSpans,
     Fetch,
     FinalAnswer,
     FinalReported,
@@ -38,7 +39,10 @@ from asya_sidecar.effects import (
 )
 from asya_sidecar.metrics import SidecarMetrics
 
-__all__ = ["ClaimsPort", "Performer", "ReporterPort", "RuntimePort"]
+if TYPE_CHECKING:  # at run time only where tracing is on
+    from asya_core.wire.trace import Span
+
+__all__ = ["ClaimsPort", "Performer", "ReporterPort", "RuntimePort", "TracesPort"]
 
 _FINE: Final = (Outcome.OK, Outcome.ENDED)
 
@@ -79,6 +83,14 @@ class ClaimsPort(Protocol):
         ...
 
 
+class TracesPort(Protocol):
+    """What is asked of tracing."""
+
+    def export(self, spans: "Sequence[Span]") -> None:
+        """Send spans away; may be lost."""
+        ...
+
+
 class Performer:
     """Performs effects.
 
@@ -88,6 +100,7 @@ class Performer:
         runtime: runs the handler.
         reporter: tells the gateway; None without one: final reports count as recorded.
         claims: keeps large payloads; None without a storage: then no decision asks for it.
+        traces: takes spans; None where tracing is off: then no decision tells any.
         sink: takes `TimerFired` and answers made here.
         leave: called once at `Leave`.
         log: bound to the actor.
@@ -104,6 +117,7 @@ class Performer:
         runtime: RuntimePort,
         reporter: ReporterPort | None,
         claims: ClaimsPort | None = None,
+        traces: TracesPort | None = None,
         sink: Callable[[Event], None],
         leave: Callable[[], None],
         log: Log,
@@ -140,6 +154,7 @@ class Performer:
             DrainEnded: lambda effect: log.info("drained"),
             Leave: lambda effect: leave(),
             **({} if claims is None else {Fetch: claims.fetch, Store: claims.store}),
+            **({} if traces is None else {ExportSpans: lambda effect: traces.export(effect.spans)}),
         }
 
     def perform(self, effects: list[Effect]) -> None:

@@ -24,6 +24,7 @@ from asya_core.ops.settings import (
     text,
     url,
 )
+from asya_core.ops.tracing import otlp_endpoint, otlp_traces_endpoint
 from asya_core.wire.errors import RemoteFault
 from asya_core.wire.names import MAX_ACTOR_LENGTH, check_namespace, is_actor
 from asya_sidecar.policy import Policy
@@ -145,6 +146,8 @@ class SidecarSettings:
     log_deliveries: str = setting(
         "ASYA_LOG_DELIVERIES", choice("all", "failures"), "`failures` leaves out the lines of deliveries that went well.", default="all"
     )
+    otlp_endpoint: str | None = otlp_endpoint()
+    otlp_traces_endpoint: str | None = otlp_traces_endpoint()
     rabbitmq_address: str | None = setting(
         "ASYA_RABBITMQ_ADDRESS",
         text("host:port, amqp://host:port or amqps://host:port, without user", check=lambda value: "@" not in value),
