@@ -13,3 +13,6 @@ cp charts/asya-actor/values.schema.json python/cli/asya_cli/run/values.schema.js
 echo "generate: charts/asya-operator/templates/crd-asyncactors.yaml"
 .venv/bin/python -m asya_operator.crd > charts/asya-operator/templates/crd-asyncactors.yaml
 echo "generate: docs/reference/{asyncactor,conditions,operator}.md"; .venv/bin/python ci/operator_reference.py
+echo "generate: docs/reference/metrics.md"; .venv/bin/python ci/metrics_reference.py
+echo "generate: the charts' dashboards"; .venv/bin/python ci/charts/dashboards.py
+echo "generate: docs/reference/{settings,http}.md"; .venv/bin/python ci/settings_reference.py; .venv/bin/python ci/http_reference.py

@@ -133,7 +133,7 @@ def test_artifact_hub_images_are_those_rendered_by_default(chart: str) -> None:
 
 ALLOWED = re.compile(
     r"(charts/asya-actor/)?(Chart\.yaml|Chart\.lock|values\.yaml|values\.schema\.json|README\.md|\.helmignore"
-    r"|templates/(tests/)?[a-z_-]+\.(yaml|tpl|txt)|templates/NOTES\.txt|files/[a-z_]+\.(py|yaml|json))"
+    r"|templates/(tests/)?[a-z_-]+\.(yaml|tpl|txt)|templates/NOTES\.txt|files/[a-z_]+\.(py|yaml)|files/dashboards/[a-z-]+\.json)"
 )
 
 
