@@ -381,6 +381,7 @@ PROBLEMS: list[tuple[str, dict[str, Any], str]] = [
     ("asya-actor", {"podLabels": {"asya.sh/actor": "x"}}, "podLabels: the label asya.sh/actor is Asya's own"),
     ("asya-actor", {"timeout": "500ms"}, "timeout 500ms is out of bounds; choose 1s to 24h"),
     ("asya-actor", {"timeout": "1441m"}, "timeout 1441m is out of bounds"),
+    ("asya-actor", {"drainTimeout": "169h"}, "drainTimeout 169h is out of bounds; choose at most 168h, or 0s for none"),
     ("asya-actor", {"timeout": "12h", "transport": "sqs"}, "timeout 12h is out of bounds; choose 1s to 11h, as a message on sqs"),
     ("asya-actor", {"scaling": {"minReplicas": 11}}, "scaling.minReplicas 11 is above scaling.maxReplicas 10"),
     ("asya-actor", {"scaling": {"replicas": 3}}, "scaling.replicas 3 has no effect while KEDA scales"),

@@ -59,7 +59,7 @@ it with values of their own: a dict of Values, Chart, Release, Capabilities, Tem
 
 {{- define "asya-actor.asyncactor" -}}
 {{- $values := .Values }}
-{{- $spec := include "asya-actor.pick" (list $values (list "transport" "timeout" "concurrency")) | fromJson }}
+{{- $spec := include "asya-actor.pick" (list $values (list "transport" "timeout" "concurrency" "drainTimeout")) | fromJson }}
 {{- $runtime := include "asya-actor.pick" (list $values.runtime (list "interpreter" "startupTimeout")) | fromJson }}
 {{- if include "asya-actor.hasSource" . }}{{ $_ := set $runtime "sourcePath" (include "asya-actor.sourcePath" .) }}{{ end }}
 {{- with $runtime }}{{ $_ := set $spec "runtime" . }}{{ end }}

@@ -56,6 +56,11 @@ Contradictions that the schema cannot see. All are gathered and told at once; ea
 - timeout {{ . }} is out of bounds; choose 1s to {{ $limit }}h{{ if eq $limit 11 }}, as a message on sqs cannot stay in flight for more than 12h{{ end }}
 {{- end }}
 {{- end }}
+{{- with .Values.drainTimeout }}
+{{- if gt (include "asya-actor.milliseconds" . | int64) 604800000 }}
+- drainTimeout {{ . }} is out of bounds; choose at most 168h, or 0s for none
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{- define "asya-actor.scalingProblems" -}}

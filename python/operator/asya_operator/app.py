@@ -376,13 +376,14 @@ class Operator:
 
 def _is_users_change(old: Actor, new: Actor) -> bool:
     """Anything but our own status."""
-    return (old.uid, old.generation, old.deleted, old.labels, old.finalizers, old.abandons_queue, old.transport) != (
+    return (old.uid, old.generation, old.deleted, old.labels, old.finalizers, old.abandons_queue, old.skips_drain, old.transport) != (
         new.uid,
         new.generation,
         new.deleted,
         new.labels,
         new.finalizers,
         new.abandons_queue,
+        new.skips_drain,
         new.transport,
     ) or old.status != new.status
 

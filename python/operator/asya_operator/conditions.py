@@ -86,6 +86,8 @@ def _ready(parts: Mapping[str, Verdict], facts: Facts) -> Verdict:
     for verdict in parts.values():
         if not BY_NAME[verdict.reason].is_true:
             return verdict
+    if facts.draining:
+        return Verdict(reason="Draining", message=facts.draining)
     if parts[Condition.SCALING].reason == "Paused":
         return parts[Condition.SCALING]
     match parts[Condition.WORKLOAD].reason:

@@ -226,6 +226,16 @@ def _spec() -> Schema:
                 },
                 description="The actor's queue.",
             ),
+            "drainTimeout": {
+                "type": "string",
+                "description": "How long a deleted actor may stay to work on what is on its way to it, at most 168h; 0s: not at all. "
+                "Unset: the operator's.",
+                "pattern": DURATION_PATTERN,
+                "maxLength": 12,
+                "x-kubernetes-validations": _rules(
+                    ("duration(self) <= duration('168h')", "drainTimeout: at most 168h; 0s deletes at once")
+                ),
+            },
             "runtime": _object(
                 {
                     "interpreter": {

@@ -1,15 +1,16 @@
 """The end of an actor whose queue goes with it: workload first, then, when its pods are gone, the queue, then the finalizer. Called by
 `reconcile`.
 
-An actor with `deletionPolicy: Retain` has no finalizer and is never seen here: nothing of ours can block a namespace or an uninstall.
+An actor with `deletionPolicy: Retain` lacks this finalizer and is never seen here. One that drains (`draining`) does that first.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from asya_core.ops.clock import Clock
 from asya_core.wire.errors import Refused, Unavailable
+from asya_operator.crd import GROUP, KIND, VERSION
 from asya_operator.desired.labels import MANAGER
 from asya_operator.events import Events
 from asya_operator.gather import Observed, World
@@ -20,7 +21,7 @@ from asya_operator.policies import Verdict
 from asya_operator.queues import Queues
 from asya_operator.resources import ACTORS, BY_KIND
 
-__all__ = ["FINALIZER", "Deletion", "Ending"]
+__all__ = ["FINALIZER", "Deletion", "Ending", "finalizer_manifest"]
 
 FINALIZER: Final = "asya.sh/queue"
 NAMESPACE_SECONDS: Final = 300.0
@@ -115,16 +116,20 @@ class Deletion:
 
     async def _release(self, actor: Actor, reason: str, message: str) -> Ending:
         self._events.tell(actor, reason, message)
-        manifest: dict[str, Any] = {
-            "apiVersion": "asya.sh/v1alpha1",
-            "kind": "AsyncActor",
-            "metadata": {"name": actor.name, "namespace": actor.namespace, "uid": actor.uid},
-        }
         try:
-            await self._kube.apply(ACTORS, manifest, manager=MANAGER)
+            await self._kube.apply(ACTORS, finalizer_manifest(actor, ()), manager=MANAGER)
         except (NotFound, Conflict):
             pass  # it is gone
         return Ending()
+
+
+def finalizer_manifest(actor: Actor, wanted: Sequence[str]) -> dict[str, Any]:
+    """What to apply so that the AsyncActor has these finalizers of ours and no others of ours."""
+    # With the uid the API server refuses to make a deleted AsyncActor anew.
+    meta: dict[str, Any] = {"name": actor.name, "namespace": actor.namespace, "uid": actor.uid}
+    if wanted:
+        meta["finalizers"] = list(wanted)
+    return {"apiVersion": f"{GROUP}/{VERSION}", "kind": KIND, "metadata": meta}
 
 
 def _policy(actor: Actor) -> str:

@@ -22,7 +22,9 @@ __all__ = ["Events"]
 MAX_WAITING: Final = 2_000
 PER_SECOND: Final = 10
 REMEMBERED: Final = 5_000
-WARNINGS: Final = frozenset({"NotReady", "MixedTransports", "CrewMissing", "QueueKept", "Drift", "QueueRestored", "ConsumerTimeoutUnknown"})
+WARNINGS: Final = frozenset(
+    {"NotReady", "MixedTransports", "CrewMissing", "QueueKept", "DrainGivenUp", "Drift", "QueueRestored", "ConsumerTimeoutUnknown"}
+)
 
 
 class Events:

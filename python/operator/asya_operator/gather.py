@@ -80,6 +80,17 @@ class World:
         """Names of actors by namespace."""
         return {namespace: set(names) for namespace, names in self._namespaces.items() if names}
 
+    def others(self, key: Key) -> list[Actor]:
+        """The other actors of its namespace."""
+        namespace = key[0]
+        names = self._namespaces.get(namespace, ())
+        return [other for name in sorted(names) if name != key[1] and (other := self.actors.get((namespace, name))) is not None]
+
+    def workload_of(self, key: Key) -> Child | None:
+        """The workload under an actor's name, whoever's it is."""
+        found = (self.children[kind].get(key) for kind in ("Deployment", "StatefulSet"))
+        return next((child for child in found if child is not None), None)
+
     def pods_of(self, key: Key) -> tuple[Pod, ...]:
         """Pods with an actor's label."""
         return tuple(pod for each in self._pods_of.get(key, ()) if (pod := self.pods.get(each)) is not None)
@@ -100,7 +111,7 @@ def gather(world: World, actor: Actor) -> Observed:
     key = actor.key
     queue = queue_name(*key)
     owner = world.owner_of(queue)
-    siblings = [other for name in world.namespaces().get(key[0], ()) if (other := world.actors.get((key[0], name))) and other.key != key]
+    siblings = world.others(key)
     names = {key[1], *(other.name for other in siblings)}
     return Observed(
         actor=actor,

@@ -48,6 +48,7 @@ class Actor:
     transport: str | None
     body: bytes
     status: bytes
+    skips_drain: bool = False
 
     @property
     def key(self) -> tuple[str, str]:
@@ -183,6 +184,7 @@ def cut_actor(raw: Mapping[str, Any]) -> Actor:
         transport=(raw.get("spec") or {}).get("transport") or (status.get("queue") or {}).get("transport"),
         body=packed(raw.get("spec") or {}),
         status=packed(status),
+        skips_drain=(meta.get("annotations") or {}).get("asya.sh/skip-drain") == "true",
     )
 
 

@@ -53,6 +53,7 @@ class Facts:
             not known.
         waits_for_turn: a new sidecar or runtime waits for other actors' restarts.
         now: seconds since 1970.
+        draining: of a deleted actor that goes on, why; empty: it is not deleted.
     """
 
     spec: ActorSpec
@@ -69,6 +70,7 @@ class Facts:
     has_keda: bool = True
     awaited: int | None = None
     waits_for_turn: bool = False
+    draining: str = ""
 
 
 Policy = Callable[[Facts], Verdict | None]

@@ -52,6 +52,10 @@ class Queues(Protocol):
         """Let go of threads and connections."""
         ...
 
+    def delayed(self, namespace: str) -> tuple[str, ...]:
+        """The queues in which messages of a namespace wait for their next try, for `depths`; none where they wait in the actors' own."""
+        ...
+
     async def ensure(self, namespace: str, actor: str, queue_type: str | None, *, max_attempts: int = 1, renew: bool = False) -> Ensured:
         """Declare what the namespace shares (once, or again with `renew`) and the actor's queue. Another queue of that name is left.
 
@@ -97,6 +101,10 @@ class RabbitQueues:
     async def close(self) -> None:
         """Let go of threads and connections."""
         await self._calls.close()
+
+    def delayed(self, namespace: str) -> tuple[str, ...]:
+        """See `Queues.delayed`."""
+        return tuple(queue.name for queue in topology.delays(namespace).queues)
 
     async def ensure(self, namespace: str, actor: str, queue_type: str | None, *, max_attempts: int = 1, renew: bool = False) -> Ensured:
         """See `Queues.ensure`. The number of attempts does not matter: the delivery limit is a constant, as it can never be changed."""

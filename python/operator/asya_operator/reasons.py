@@ -58,6 +58,12 @@ _R, _Q, _W, _S = Condition.READY, Condition.QUEUE, Condition.WORKLOAD, Condition
 REASONS: Final = (
     _good("Running", _R, "3 pods are ready"),
     _good("Napping", _R, "No messages; the first one starts a pod"),
+    _good(
+        "Draining",
+        _R,
+        "Deleted, and goes on: its queue holds messages. It ends by 2026-01-01T01:10:00Z, at once with the annotation "
+        '`asya.sh/skip-drain: "true"`',
+    ),
     _good("Waking", _W, "Pods are starting for waiting messages"),
     _good("Paused", _S, "Scaling is paused at 2 pods"),
     _bad(

@@ -16,9 +16,10 @@ from asya_core.wire.errors import AsyaError, Refused, Unavailable
 from asya_operator.apply import Children, Refusals
 from asya_operator.conditions import Status, invalid_status, make_status
 from asya_operator.crd import GROUP, KIND, VERSION
-from asya_operator.deletion import FINALIZER, Deletion
+from asya_operator.deletion import FINALIZER, Deletion, finalizer_manifest
 from asya_operator.desired import Desired, desired_children
 from asya_operator.desired.labels import MANAGER, runtime_name
+from asya_operator.draining import DRAIN, Draining
 from asya_operator.events import Events
 from asya_operator.gather import Observed, World, gather
 from asya_operator.kube import Kube, NotFound
@@ -44,6 +45,10 @@ SQS_TIMEOUT_SECONDS: Final = 11 * 3600.0
 """A message of SQS may be with one receiver for 12 h; the rest is for what comes before and after the call."""
 NOT_NOW: Final = ("BrokerUnreachable", "QueueRefused", "QueueDeletedRecently")
 """Reasons of QueueReady under which workloads that are there are still updated, and the queue is tried again."""
+FOREGROUND: Final = "foregroundDeletion"
+"""The garbage collector's finalizer: what belongs to the actor is being deleted, and would be again at once if it were made anew."""
+TROUBLED_SECONDS: Final = 30.0
+"""When to look again at a deleted actor of which something could not be written."""
 BROKERS_CONSUMER_SECONDS: Final = 25 * 60.0
 """RabbitMQ ends a consumer that has not settled a message for 30 min, unless the consumer brings a time-out of its own."""
 
@@ -95,6 +100,7 @@ class Reconciler:
         rollout = Rollout(settings.rollout_max_concurrent, clock=clock.monotonic, has_settled=self._has_settled)
         self._children = Children(kube, world, events=events, clock=clock, rollout=rollout, runtime=runtime)
         self._deletion = Deletion(kube, world, queues=queues, events=events, clock=clock, default_transport=settings.default_transport)
+        self._draining = Draining(kube, world, queues=queues, events=events, clock=clock, settings=settings, log=log)
         self._crew_told: dict[str, float] = {}
 
     async def reconcile(self, key: Key) -> Result:
@@ -109,6 +115,12 @@ class Reconciler:
             memory = self.memories[key] = Memory(uid=actor.uid)
         observed = gather(self._world, actor)
         if actor.deleted is not None:
+            if DRAIN in actor.finalizers:
+                sentence = await self._draining.proceed(observed, memory, ended=key[0] in self.ended_namespaces)
+                if sentence is not None:
+                    return await self._go_on(observed, memory, sentence)
+                actor = self._world.actors.get(key) or actor
+                observed = gather(self._world, actor)
             outcome = await self._deletion.proceed(observed, memory, ended=key[0] in self.ended_namespaces)
             if outcome.verdict is not None:
                 await self._write_queue_verdict(actor, outcome.verdict)
@@ -131,14 +143,31 @@ class Reconciler:
 
     # ------------------------------------------------------------------------------------------------------------------------ the steps
 
-    async def _act(self, observed: Observed, spec: ActorSpec, memory: Memory) -> Result:
+    async def _go_on(self, observed: Observed, memory: Memory, sentence: str) -> Result:
+        """A deleted actor that drains is kept as any other, until the next look."""
+        actor = observed.actor
+        again = self._draining.look_again_seconds(actor)
+        if FOREGROUND in actor.finalizers:
+            return Result(again_seconds=again)
+        try:
+            spec = read_spec(actor.namespace, actor.name, actor.labels, unpacked(actor.body))
+        except (InvalidSpec, AsyaError) as error:
+            await self._invalid(actor, str(error))
+            return Result(again_seconds=again)
+        result = await self._act(observed, spec, memory, draining=sentence)
+        if result.failed is not None:
+            return Result(again_seconds=TROUBLED_SECONDS)
+        return Result(again_seconds=min(again, result.again_seconds or again))
+
+    async def _act(self, observed: Observed, spec: ActorSpec, memory: Memory, *, draining: str = "") -> Result:
         actor = observed.actor
         transport = actor.transport or self._settings.default_transport
         if transport == "sqs" and spec.timeout_seconds > SQS_TIMEOUT_SECONDS:
             # The API server refuses it where spec.transport says sqs; here it is the operator's default.
             limit = "a message cannot stay in flight for more than 12h"
             return await self._invalid(actor, f"spec.timeout {spec.timeout} is above 11h; on sqs {limit}; lower it")
-        await self._finalizer(actor, spec)
+        if not draining:  # nothing can be added to a deleted one
+            await self._finalizers(actor, spec)
         queue = await self._queue(observed, spec, transport, memory)
         desired = self._desired(spec, actor, transport, memory)
         refusals, waits_for_turn = Refusals(), False
@@ -177,6 +206,7 @@ class Reconciler:
             has_keda=self._world.has_keda,
             awaited=memory.awaited.get(spec.workload_kind),
             waits_for_turn=waits_for_turn,
+            draining=draining,
         )
         self._warn(observed, transport, memory)
         return await self._finish(actor, facts, memory, observed)
@@ -281,11 +311,12 @@ class Reconciler:
             )
         return None
 
-    async def _finalizer(self, actor: Actor, spec: ActorSpec) -> None:
-        wants = spec.deletion_policy != "Retain"
-        if wants == (FINALIZER in actor.finalizers):
+    async def _finalizers(self, actor: Actor, spec: ActorSpec) -> None:
+        wanted = [DRAIN] if self._draining.is_wanted(actor) else []
+        wanted += [FINALIZER] if spec.deletion_policy != "Retain" else []
+        if set(wanted) == {each for each in actor.finalizers if each in (DRAIN, FINALIZER)}:
             return
-        self._take(await self._kube.apply(ACTORS, finalizer_manifest(actor, wants), manager=MANAGER))
+        self._take(await self._kube.apply(ACTORS, finalizer_manifest(actor, wanted), manager=MANAGER))
 
     def _workload(self, observed: Observed, spec: ActorSpec) -> Any:
         child = observed.live.get(spec.workload_kind)
@@ -370,14 +401,6 @@ def _address(actor: Actor, memory: Memory) -> str:
 
 def _collision(observed: Observed, owner: str) -> str:
     return f"Queue {observed.queue} belongs to AsyncActor {owner}; rename this actor"
-
-
-def finalizer_manifest(actor: Actor, wanted: bool) -> Json:
-    """What to apply so that the AsyncActor has our finalizer or has it no more."""
-    made = _manifest(actor)
-    if wanted:
-        made["metadata"]["finalizers"] = [FINALIZER]
-    return made
 
 
 def _manifest(actor: Actor) -> Json:

@@ -170,6 +170,8 @@ class OperatorSettings:
         default_transport: of actors that name none.
         keda: ``auto``, ``required`` or ``disabled``.
         behavior: the HorizontalPodAutoscaler's, in place of the operator's own; empty: the operator's own.
+        drain_seconds: how long a deleted actor that says nothing itself may go on; 0: not at all.
+        drain_quiet_seconds: how long nothing must have been on its way to it.
     """
 
     sidecar: SidecarSection
@@ -185,6 +187,8 @@ class OperatorSettings:
     keda: str = "auto"
     behavior: Mapping[str, Any] = field(default_factory=dict)
     rollout_max_concurrent: int = 10
+    drain_seconds: float = 3600.0
+    drain_quiet_seconds: float = 30.0
     workers: int = 16
     resync_seconds: float = 600.0
     queue_interval_seconds: float = 30.0
@@ -254,8 +258,11 @@ class _Section:
     def choice(self, key: str, default: str, *values: str) -> str:
         return str(self.take(key, default, lambda value: value in values, " or ".join(values)))
 
-    def seconds(self, key: str, default: float) -> float:
-        value = self.take(key, default, _is_duration, "a duration such as 30s or 10m")
+    def seconds(self, key: str, default: float, *, may_be_zero: bool = False) -> float:
+        def check(value: object) -> bool:
+            return _is_duration(value, may_be_zero=may_be_zero)
+
+        value = self.take(key, default, check, "a duration such as 30s or 10m")
         return parse_duration(value) if isinstance(value, str) else float(value)
 
     def mapping(self, key: str) -> dict[str, Any]:
@@ -291,6 +298,7 @@ def parse_settings(raw: object) -> OperatorSettings:
     rabbitmq, sqs = _rabbitmq(transports.section("rabbitmq")), _sqs(transports.section("sqs"))
     transports.done()
     scaling, rollout, reconcile = root.section("scaling"), root.section("rollout"), root.section("reconcile")
+    drain = root.section("drain")
     metrics, log = root.section("metrics"), root.section("log")
     metrics.skip("podMonitor", "rules", "dashboard")
     settings = OperatorSettings(
@@ -307,13 +315,15 @@ def parse_settings(raw: object) -> OperatorSettings:
         keda=scaling.choice("keda", "auto", "auto", "required", "disabled"),
         behavior=scaling.mapping("behavior"),
         rollout_max_concurrent=rollout.number("maxConcurrent", 10, 1, 10_000),
+        drain_seconds=drain.seconds("timeout", 3600.0, may_be_zero=True),
+        drain_quiet_seconds=drain.seconds("quietPeriod", 30.0),
         workers=reconcile.number("workers", 16, 1, 256),
         resync_seconds=reconcile.seconds("resync", 600.0),
         queue_interval_seconds=reconcile.seconds("queueInterval", 30.0),
         metrics_port=metrics.number("port", 8080, 0, 65535),
         log_level=log.choice("level", "info", "debug", "info", "warning", "error"),
     )
-    for section in (scaling, rollout, reconcile, metrics, log, root):
+    for section in (scaling, rollout, drain, reconcile, metrics, log, root):
         section.done()
     if not settings.is_enabled(default_transport):
         raise RemoteFault(
@@ -474,11 +484,12 @@ def _is_whole(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value == int(value)
 
 
-def _is_duration(value: object) -> bool:
+def _is_duration(value: object, *, may_be_zero: bool = False) -> bool:
+    least = 0 if may_be_zero else 0.001
     if _is_whole(value):
-        return value > 0  # type: ignore[operator]
+        return value >= least  # type: ignore[operator]
     try:
-        return isinstance(value, str) and parse_duration(value) > 0
+        return isinstance(value, str) and parse_duration(value) >= least
     except ValueError:
         return False
 

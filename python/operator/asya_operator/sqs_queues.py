@@ -64,6 +64,10 @@ class SqsQueues:
         """Let go of threads and connections."""
         await self._calls.close()
 
+    def delayed(self, namespace: str) -> tuple[str, ...]:
+        """See `Queues.delayed`: such a message is hidden in the queue it came from, and counts as in flight there."""
+        return ()
+
     async def ensure(self, namespace: str, actor: str, queue_type: str | None, *, max_attempts: int = 1, renew: bool = False) -> Ensured:
         """See `Queues.ensure`. The type is RabbitMQ's and does not matter.
 

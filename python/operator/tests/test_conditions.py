@@ -124,6 +124,7 @@ CASES: dict[str, tuple[str, Facts, str]] = {
     "Napping": ("Ready", facts(workload=workload(0)), "No messages; the first one starts a pod"),
     "Waking": ("Ready", facts(workload=workload(1, ready=0)), "Pods are starting for waiting messages"),
     "Paused": ("Ready", facts({"scaling": {"paused": True, "pausedReplicas": 2}}), "Scaling is paused at 2 pods"),
+    "Draining": ("Ready", facts(workload=workload(0), draining="Deleted, and goes on"), "Deleted, and goes on"),
     "Declared": ("QueueReady", facts(), "Queue asya-demo-ocr exists on rabbitmq"),
     "Available": ("WorkloadReady", facts(workload=workload(3, ready=1)), "1 of 3 pods are ready"),
     "ScaledToZero": ("WorkloadReady", facts(workload=workload(0)), "No pods are wanted"),

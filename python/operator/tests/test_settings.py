@@ -71,6 +71,8 @@ def test_defaults_are_the_charts():
         ("scaling.keda", False, "scaling.keda is 'False'; expected auto or required or disabled"),
         ("reconcile.resync", "soon", "expected a duration"),
         ("reconcile.resync", 0, "expected a duration"),
+        ("drain.quietPeriod", "0s", "expected a duration"),
+        ("drain.timeout", "never", "expected a duration"),
         ("limits.maxFrame", "64Gi", "expected a size"),
         ("leaderElection.renewDeadline", 20, "retryPeriod < renewDeadline < leaseDuration"),
         ("watch.scope", "namespace", "watch.namespaces is empty"),
@@ -96,3 +98,8 @@ def test_null_user_leaves_the_user_out():
 def test_namespaces_that_are_switched_off_are_not_watched():
     found = parse_settings(changed("watch", {"scope": "namespace", "namespaces": {"b": True, "a": True, "c": False}}))
     assert found.namespaces == ("a", "b")
+
+
+@pytest.mark.parametrize(("given", "seconds"), [("0s", 0.0), (0, 0.0), ("30m", 1800.0)])
+def test_drain_may_be_switched_off(given, seconds):
+    assert parse_settings(changed("drain", {"timeout": given})).drain_seconds == seconds

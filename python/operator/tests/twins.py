@@ -34,6 +34,9 @@ class MemoryQueues:
 
     async def close(self) -> None: ...
 
+    def delayed(self, namespace: str) -> tuple[str, ...]:
+        return (f"asya-{namespace}_delay",)
+
     async def ensure(self, namespace: str, actor: str, queue_type: str | None, *, max_attempts: int = 1, renew: bool = False) -> Ensured:
         name = queue_name(namespace, actor)
         self._call("ensure", name)
@@ -73,11 +76,12 @@ class MemoryQueues:
 
 
 def settings(**more: Any) -> OperatorSettings:
-    """The settings of a parsed file; keywords replace whole sections."""
+    """The settings of a parsed file; keywords replace whole sections. Deleted actors do not drain: see test_drain."""
     return parse_settings(
         {
             "transports": {"rabbitmq": {"host": "rabbitmq.mq.svc", "managementUrl": "http://rabbitmq.mq.svc:15672"}},
             "sidecar": {"image": "asya/sidecar:0.1.0"},
+            "drain": {"timeout": "0s", "quietPeriod": "10s"},
             **more,
         }
     )

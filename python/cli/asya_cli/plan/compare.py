@@ -30,6 +30,7 @@ EFFECTS: Final[Mapping[str, Effect]] = {
     "transport": Effect.MOVES,
     "queue.type": Effect.REPLACES,
     "queue": Effect.NONE,
+    "drainTimeout": Effect.NONE,
     "scaling": Effect.SCALES,
     "workload.kind": Effect.REPLACES,
     "workload": Effect.NONE,
