@@ -57,11 +57,11 @@ test: setup services ## Everything that needs this machine alone, static and ver
 images: ## Build the images of all components, from their Dockerfiles
 	@ci/images.sh build
 
-cluster-build: ## Build the test cluster's programs: Kubernetes, KEDA and tools, once about 20 minutes
-	@python3 ci/cluster/cluster.py build
+cluster-build: ## Build the test cluster's programs: Kubernetes, KEDA and tools, once about 20 minutes; WITH=argocd those of add-ons too
+	@python3 ci/cluster/cluster.py build $(addprefix --with=,$(WITH))
 
-cluster-up: ## Start a real Kubernetes on this machine, with KEDA and RabbitMQ
-	@python3 ci/cluster/cluster.py up
+cluster-up: ## Start a real Kubernetes on this machine, with KEDA and RabbitMQ; WITH="argocd networkpolicies" adds add-ons
+	@python3 ci/cluster/cluster.py up $(addprefix --with=,$(WITH))
 
 cluster-down: ## End it and remove its traces
 	@python3 ci/cluster/cluster.py down

@@ -4,6 +4,7 @@ Called by `test_gitops_example`. Argo CD's template engine for ApplicationSets i
 functions; Helm 3.10's `tpl` gives `dig` a type that it refuses.
 """
 
+import hashlib
 import json
 import os
 import subprocess
@@ -16,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from tests.charts.helms import run
+from tests.charts.helms import ROOT, run
 from tests.charts.render import KUBE, Rendered, render
 from tests.gitops_example import GITOPS
 
@@ -132,19 +133,22 @@ def release_of(application: Json) -> Release:
 # ---------------------------------------------------------------------------------------------------------------------------------- Flux
 
 
-def kustomize() -> list[str] | None:
-    """The command that builds a folder; None without kustomize."""
+def kustomize() -> Path | None:
+    """The program of ci/kustomize.sh; None if that has not run for the present version."""
+    module = ROOT / "ci" / "cluster" / "go" / "kustomize"
+    key = hashlib.sha256(b"".join((module / name).read_bytes() for name in ("go.mod", "go.sum"))).hexdigest()[:16]
     cache_folder = Path(os.environ.get("ASYA_CACHE") or Path.home() / ".cache" / "asya")
-    kubectl = cache_folder / "cluster" / "bin" / "kubectl"
-    return [str(kubectl), "kustomize", "--load-restrictor=LoadRestrictionsNone"] if kubectl.exists() else None
+    found = cache_folder / "tools" / f"kustomize-{key}" / "kustomize"
+    return found if found.exists() else None
 
 
 @cache
 def kustomized(folder: str) -> tuple[Json, ...]:
     """What Flux applies of a folder below flux/. Flux, too, lets a folder read all of the repository."""
-    command = kustomize()
-    assert command is not None
-    done = subprocess.run([*command, str(GITOPS / "flux" / folder)], capture_output=True, text=True, check=False, timeout=60)
+    program = kustomize()
+    assert program is not None, "run ci/kustomize.sh"
+    build = [program, "build", "--load-restrictor=LoadRestrictionsNone", GITOPS / "flux" / folder]
+    done = subprocess.run(build, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
     return tuple(document for document in yaml.safe_load_all(done.stdout) if document)
 

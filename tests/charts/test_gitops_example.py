@@ -260,7 +260,7 @@ def test_what_moves_with_messages_and_refreshes_nothing_is_in_the_status() -> No
 # ---------------------------------------------------------------------------------------------------------------------------------- Flux
 
 
-needs_kustomize = pytest.mark.skipif(kustomize() is None and not os.environ.get("CI"), reason="kustomize is missing: run ci/helm.sh")
+needs_kustomize = pytest.mark.skipif(kustomize() is None and not os.environ.get("CI"), reason="kustomize is missing: run ci/kustomize.sh")
 
 
 @needs_kustomize
