@@ -1,21 +1,14 @@
 """G. Network and observability."""
 
 import json
-import re
 from typing import Any
 
 import pytest
-import yaml
 
-from asya_gateway.metrics import GatewayMetrics
-from asya_operator.metrics import Metrics
-from asya_sidecar.metrics import SidecarMetrics
 from tests.charts.helms import ROOT, Refused
-from tests.charts.render import CHARTS, MINIMAL, MONITORING, containers, pod_specs, render
+from tests.charts.render import MINIMAL, MONITORING, containers, pod_specs, render
 
 OPERATOR = MINIMAL["asya-operator"]
-ALERTING = ("asya-operator", "asya-gateway")
-DOCS = "https://asya.sh/docs/"
 
 
 def egress(document: dict[str, Any], chart: str = "asya-operator") -> set[tuple[str, str, int]]:
@@ -112,19 +105,20 @@ def test_the_pairs_of_the_policies_are_in_the_documentation() -> None:
 
 
 MONITORS = [
-    ("asya-actor", "podMonitor", "PodMonitor"),
-    ("asya-operator", "metrics.podMonitor", "PodMonitor"),
-    ("asya-operator", "metrics.rules", "PrometheusRule"),
-    ("asya-gateway", "metrics.podMonitor", "PodMonitor"),
-    ("asya-gateway", "metrics.rules", "PrometheusRule"),
+    ("asya-actor", "podMonitor", "enabled", "PodMonitor"),
+    ("asya-operator", "metrics.podMonitor", "enabled", "PodMonitor"),
+    ("asya-operator", "metrics.podMonitor", "actors", "PodMonitor"),
+    ("asya-operator", "metrics.rules", "enabled", "PrometheusRule"),
+    ("asya-gateway", "metrics.podMonitor", "enabled", "PodMonitor"),
+    ("asya-gateway", "metrics.rules", "enabled", "PrometheusRule"),
 ]
 
 
 @pytest.mark.point(61)
-@pytest.mark.parametrize(("chart", "key", "kind"), MONITORS)
-def test_render_modes_with_and_without_the_api(chart: str, key: str, kind: str, engine: str) -> None:
+@pytest.mark.parametrize(("chart", "key", "switch", "kind"), MONITORS)
+def test_render_modes_with_and_without_the_api(chart: str, key: str, switch: str, kind: str, engine: str) -> None:
     def count(mode: str, apis: tuple[str, ...] = ()) -> int:
-        options = ["--set", f"{key}.enabled=true,{key}.renderMode={mode}"]
+        options = ["--set", f"{key}.{switch}=true,{key}.renderMode={mode}"]
         return len(render(chart, MINIMAL[chart], engine=engine, apis=apis, options=options).of(kind))
 
     assert count("skipIfMissing") == 0
@@ -136,66 +130,21 @@ def test_render_modes_with_and_without_the_api(chart: str, key: str, kind: str, 
     assert render(chart, MINIMAL[chart], engine=engine, apis=MONITORING).of(kind) == []
 
 
-def exported() -> set[str]:
-    """Names of all metrics that operator and sidecar have."""
-    texts = (Metrics().registry.text(), SidecarMetrics("a").registry.text(), GatewayMetrics().registry.text())
-    return {name for text in texts for name in re.findall(r"^# TYPE (\S+)", text, re.M)}
+@pytest.mark.point(61)
+def test_the_sidecars_of_all_actors_are_scraped_where_the_operator_watches(engine: str) -> None:
+    def monitor(**more: Any) -> dict[str, Any]:
+        on = {"metrics": {"podMonitor": {"actors": True, "renderMode": "alwaysRender"}}}
+        spec: dict[str, Any] = render("asya-operator", [OPERATOR, on, more], engine=engine).one("PodMonitor", "asya-operator-actors")[
+            "spec"
+        ]
+        return spec
 
-
-def alerts(chart: str) -> list[dict[str, Any]]:
-    (group,) = yaml.safe_load((CHARTS / chart / "files" / "alerts.yaml").read_text())["groups"]
-    found: list[dict[str, Any]] = group["rules"]
-    return found
-
-
-def used(expression: str) -> set[str]:
-    return {re.sub(r"_(bucket|sum|count)$", "", name) for name in re.findall(r"\basya_\w+", expression)}
-
-
-@pytest.mark.point(62)
-@pytest.mark.parametrize("chart", ALERTING)
-def test_alerts_use_exported_metrics_and_have_all_their_texts(chart: str) -> None:
-    assert len(alerts(chart)) >= 3
-    for rule in alerts(chart):
-        assert used(rule["expr"])
-        assert used(rule["expr"]) <= exported(), rule["alert"]
-        assert rule["labels"]["severity"] in ("critical", "warning")
-        assert {"summary", "description", "runbook_url"} == rule["annotations"].keys()
-
-
-@pytest.mark.point(62)
-@pytest.mark.parametrize("chart", ALERTING)
-def test_runbooks_resolve(chart: str) -> None:
-    for rule in alerts(chart):
-        page, _, anchor = rule["annotations"]["runbook_url"].removeprefix(DOCS).partition("#")
-        headings = re.findall(r"^## (.+)$", (ROOT / "docs" / f"{page}.md").read_text(), re.M)
-        assert anchor in [heading.lower() for heading in headings], rule["alert"]
-
-
-@pytest.mark.point(62)
-@pytest.mark.parametrize("chart", ALERTING)
-def test_alerts_reach_the_rule_untouched_by_helm(chart: str, engine: str) -> None:
-    options = ["--set", "metrics.rules.enabled=true,metrics.rules.renderMode=alwaysRender"]
-    found = render(chart, MINIMAL[chart], engine=engine, options=options).one("PrometheusRule")
-    (group,) = found["spec"]["groups"]
-    assert group["rules"] == alerts(chart)
-
-
-@pytest.mark.point(63)
-def test_the_dashboard_shows_exported_metrics_of_any_data_source(engine: str) -> None:
-    found = render("asya-operator", OPERATOR, engine=engine, options=["--set", "metrics.dashboard.enabled=true"])
-    config = found.one("ConfigMap", "asya-operator-dashboard")
-    assert config["metadata"]["labels"]["grafana_dashboard"] == "1"
-    dashboard = json.loads(config["data"]["asya.json"])
-    assert dashboard["uid"]
-    assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"])
-    for panel in dashboard["panels"]:
-        for target in panel["targets"]:
-            assert target["datasource"]["uid"] == "${datasource}"
-            assert used(target["expr"])
-            assert used(target["expr"]) <= exported(), panel["title"]
-    for variable in dashboard["templating"]["list"]:
-        assert used(str(variable["query"])) <= exported()
+    assert monitor()["namespaceSelector"] == {"any": True}
+    chosen = {"scope": "namespace", "namespaces": {"shop": True, "media": True, "old": False}}
+    assert monitor(watch=chosen)["namespaceSelector"] == {"matchNames": ["media", "shop"]}
+    of_one = {"podMonitor": {"enabled": True, "renderMode": "alwaysRender"}}
+    one = render("asya-actor", [MINIMAL["asya-actor"], of_one], engine=engine).one("PodMonitor")["spec"]
+    assert monitor()["podMetricsEndpoints"] == one["podMetricsEndpoints"], "an actor's own monitor scrapes in the same way"
 
 
 @pytest.mark.point(64)
