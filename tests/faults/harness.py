@@ -16,13 +16,14 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pika
 import pika.exceptions
 
 from asya_core.transports.rabbitmq import QueueType, RabbitAdmin, RabbitSettings
 from asya_core.wire.names import ERROR_END, HAPPY_END, queue_name
+from tests import forked
 
 ROOT = Path(__file__).parents[2]
 HANDLERS = Path(__file__).parent / "handlers"
@@ -78,7 +79,7 @@ class Pair:
         self.folder = mesh.folder / f"{spec.name}-{number}"
         self.folder.mkdir()
         self.socket = self.folder / "s"
-        self.sidecar: subprocess.Popen[bytes] | None = None
+        self.sidecar: forked.Fork | None = None
         self.runtime: subprocess.Popen[bytes] | None = None
         self.exit_code: int | None = None
 
@@ -92,7 +93,9 @@ class Pair:
             "RUNS_FILE": str(self.mesh.runs_file),
             "ONCE_FOLDER": str(self.mesh.once_folder),
         }
-        self.runtime = self._start([str(ROOT / "python/runtime/asya_runtime.py")], environment, "runtime")
+        command = [sys.executable, str(ROOT / "python/runtime/asya_runtime.py")]
+        with self._log_of("runtime") as log:
+            self.runtime = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def start_sidecar(self, crash_at: str = "") -> None:
         """Start the sidecar; `crash_at` as in `crashing_sidecar.py`."""
@@ -109,11 +112,11 @@ class Pair:
         if crash_at:
             environment["CRASH_AT"] = crash_at
             module = [str(Path(__file__).parent / "crashing_sidecar.py")]
-        self.sidecar = self._start(module, environment, "sidecar")
+        with self._log_of("sidecar") as log:
+            self.sidecar = forked.start(module, env=environment, program="asya_sidecar", stdout=log.fileno(), stderr=log.fileno())
 
-    def _start(self, module: list[str], environment: dict[str, str], name: str) -> "subprocess.Popen[bytes]":
-        with (self.folder / f"{name}.log").open("ab") as log:
-            return subprocess.Popen([sys.executable, *module], env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    def _log_of(self, name: str) -> BinaryIO:
+        return (self.folder / f"{name}.log").open("ab")
 
     def log(self, name: str) -> str:
         """What sidecar or runtime wrote."""

@@ -13,14 +13,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import kubernetes.client
 import pytest
 
 from asya_cli.kube import connect
 from asya_core.wire.errors import RemoteFault
 from tests import forked
 
-assert kubernetes.client  # imported before the forks, each of which would take half a second for it
+KUBERNETES = ("kubernetes.client",)
+"""Imported before the fork: it takes half a second."""
+NOBODY = {"asya_cli.config.DEFAULT_URL": "http://127.0.0.1:9"}
+"""Whoever serves at the default address of this machine is not what is tested."""
 PAGE = Path(__file__).parents[4] / "docs" / "how-to" / "check-an-installation.md"
 Done = Any
 
@@ -29,16 +31,10 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
     return {"PATH": os.environ["PATH"], "HOME": str(folder), "NO_COLOR": "1"} | more
 
 
-@pytest.fixture(autouse=True)
-def nobody_at_the_default_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever serves there on this machine is not what is tested."""
-    monkeypatch.setattr("asya_cli.config.DEFAULT_URL", "http://127.0.0.1:9")
-
-
 @pytest.fixture
 def asya(tmp_path: Path) -> Callable[..., Done]:
     def run(*words: str, **more: str) -> Done:
-        return forked.run_text(["doctor", *words], cwd=tmp_path, env=environment(tmp_path, **more))
+        return forked.run_text(["doctor", *words], cwd=tmp_path, env=environment(tmp_path, **more), imports=KUBERNETES, patches=NOBODY)
 
     return run
 
@@ -316,7 +312,7 @@ def test_plan_reads_what_waits_from_the_cluster(tmp_path: Path, cluster: dict[st
         for name in names:
             (tmp_path / folder / f"{name}.yaml").write_text(f"handler: shop.{name}\n")
     variables = environment(tmp_path, KUBECONFIG=str(tmp_path / "kubeconfig"))
-    done = forked.run_text(["plan", "old", "new", "--kube"], cwd=tmp_path, env=variables)
+    done = forked.run_text(["plan", "old", "new", "--kube"], cwd=tmp_path, env=variables, imports=KUBERNETES)
     assert (done.returncode, done.stdout) == (1, "- judge: removed; 4 queued\n")
 
 

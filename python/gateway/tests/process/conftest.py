@@ -12,10 +12,10 @@ from typing import Any
 
 import httpx
 import pytest
-from python.gateway.tests.process.forks import FORKS, Fork
 
 from asya_core.transports.base import QueueSpec
 from asya_core.transports.embedded import EmbeddedAdmin
+from tests import forked
 
 WAIT = 60.0
 """Seconds; a process of ours begins in two, and in forty on a machine that has twelve times its load."""
@@ -75,7 +75,7 @@ class Gateway:
     folder: Path
     environment: dict[str, str]
     lines: list[dict[str, Any]] = field(default_factory=list)
-    process: Fork | None = None
+    process: forked.Fork | None = None
     public: str = ""
     internal: str = ""
     headers: dict[str, str] = field(default_factory=dict)
@@ -85,7 +85,7 @@ class Gateway:
         return self.launch().serving()
 
     def launch(self) -> "Gateway":
-        self.process = FORKS.start(self.environment)
+        self.process = forked.start(["-m", "asya_gateway"], env=self.environment)
         self._news = threading.Condition()
         self.pump = threading.Thread(target=self._pump, args=(self.process,), daemon=True)
         self.pump.start()
@@ -104,7 +104,8 @@ class Gateway:
         self.mesh = httpx.Client(base_url=self.internal, headers={"Authorization": "Bearer mesh-token"}, timeout=WAIT)
         return self
 
-    def _pump(self, process: Fork) -> None:
+    def _pump(self, process: forked.Fork) -> None:
+        assert process.stderr is not None
         for text in process.stderr:
             line = json.loads(text) if text.startswith("{") else {"text": text}
             with self._news:
@@ -128,6 +129,7 @@ class Gateway:
         self.process.send_signal(number)
         code = self.process.wait(WAIT)
         self.pump.join(WAIT)
+        assert self.process.stderr is not None
         self.process.stderr.close()
         self.client.close()
         self.mesh.close()

@@ -38,6 +38,7 @@ from asya_core.transports.embedded import EmbeddedAdmin, EmbeddedTransport
 from asya_core.transports.rabbitmq import RabbitAdmin, RabbitSettings, RabbitTransport
 from asya_core.transports.sqs import SqsAdmin, SqsSettings, SqsTransport
 from asya_core.wire.names import ERROR_END, HAPPY_END, dead_letter_queue_name, queue_name
+from tests import forked
 from tests.sqs_servers import endpoint
 
 WAIT = 8.0
@@ -136,15 +137,19 @@ class Process:
 
     def __init__(self, arguments: list[str], environment: dict[str, str], descriptors: tuple[int, ...] = ()) -> None:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("ASYA_")}
-        self._child = subprocess.Popen(
-            [sys.executable, *arguments],
-            env={**clean, **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            pass_fds=descriptors,
-        )
+        self._child: forked.Fork | subprocess.Popen[str]
+        if arguments[:2] == ["-m", "asya_sidecar"]:
+            self._child = forked.start(arguments, env={**clean, **environment}, pass_fds=descriptors)
+        else:
+            self._child = subprocess.Popen(
+                [sys.executable, *arguments],
+                env={**clean, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                pass_fds=descriptors,
+            )
         self.lines: list[str] = []
         self._came = threading.Condition()
         self._reader = threading.Thread(target=self._read, daemon=True)
