@@ -67,30 +67,39 @@ class TracePolicy:
 class _Send:
     """One output on its way: a span that is not finished."""
 
-    __slots__ = ("draft", "ended", "envelope_id", "error", "queue", "span_id", "started", "started_us", "tries")
+    __slots__ = ("draft", "ended", "envelope_id", "error", "queue", "span_id", "started", "tries")
 
-    def __init__(self, span_id: str, draft: Draft, queue: str, started: float, started_us: int) -> None:
+    def __init__(self, span_id: str, draft: Draft, queue: str, started: float) -> None:
         self.span_id = span_id
         self.envelope_id = ""
         self.draft = draft
         self.queue = queue
         self.started = started
-        self.started_us = started_us
         self.ended: float | None = None
         self.error: str | None = None
         self.tries = 1
 
 
 class _Trace:
-    """What is remembered of one delivery: where its trace comes from, its own span, its sends."""
+    """What is remembered of one delivery: where its trace comes from, its own span, its sends.
 
-    __slots__ = ("context", "failure", "parent", "sends")
+    All its times are read from one clock that never goes back, set to the time of day once: spans cannot overlap by a microsecond, nor by
+    an hour when the time of day is corrected.
+    """
 
-    def __init__(self, context: TraceContext, parent: TraceContext | None) -> None:
+    __slots__ = ("context", "failure", "parent", "sends", "set_at", "set_us")
+
+    def __init__(self, context: TraceContext, parent: TraceContext | None, now: Moment) -> None:
         self.context = context
         self.parent = parent
+        self.set_at = now.monotonic
+        self.set_us = (now.wall - _EPOCH) // _MICROSECOND
         self.sends: list[_Send] = []
         self.failure: str | None = None
+
+    def at(self, monotonic: float) -> int:
+        """A monotonic time as Unix time in microseconds."""
+        return self.set_us + round((monotonic - self.set_at) * 1e6)
 
 
 class TracedDecider(Decider):
@@ -113,7 +122,7 @@ class TracedDecider(Decider):
         return super().handle(event, now)
 
     def _run_failed(self, delivery: Delivery, reason: ErrorReply, now: Moment) -> None:
-        self._traces.of(delivery).failure = reason.type or reason.code
+        self._traces.of(delivery, now).failure = reason.type or reason.code
         super()._run_failed(delivery, reason, now)
 
     def _settle(self, delivery: Delivery, happening: Happening, outcome: Outcome, now: Moment) -> None:
@@ -168,14 +177,14 @@ class _Traces:
         self._tracing = tracing
         self._open: dict[int, _Trace] = {}
 
-    def of(self, delivery: Delivery) -> _Trace:
+    def of(self, delivery: Delivery, now: Moment) -> _Trace:
         """The delivery's trace; made when it is first needed."""
         trace = self._open.get(delivery.number)
         if trace is None:
-            trace = self._open[delivery.number] = self._made(delivery)
+            trace = self._open[delivery.number] = self._made(delivery, now)
         return trace
 
-    def _made(self, delivery: Delivery) -> _Trace:
+    def _made(self, delivery: Delivery, now: Moment) -> _Trace:
         envelope = delivery.envelope
         parent = None if envelope is None else read_context(envelope.headers)
         if parent is None:
@@ -183,20 +192,20 @@ class _Traces:
             context = TraceContext(trace_id, self._span_id(), 0)
         else:
             context = parent.child(self._span_id())
-        return _Trace(context.sampled(self._tracing.samples(context.trace_id, parent)), parent)
+        return _Trace(context.sampled(self._tracing.samples(context.trace_id, parent)), parent, now)
 
     def _span_id(self) -> str:
         return f"{self._random.getrandbits(64) or 1:016x}"
 
     def sent(self, output: Output, queue: str, now: Moment) -> None:
         """An output leaves: its draft gets the context of this publish; one that leaves again stays as it is."""
-        trace = self.of(output.delivery)
+        trace = self.of(output.delivery, now)
         draft = output.draft
         for send in trace.sends:
             if send.draft is draft:
                 send.tries += 1
                 return
-        send = _Send(self._span_id(), draft, queue, now.monotonic, _micros(now.wall))
+        send = _Send(self._span_id(), draft, queue, now.monotonic)
         trace.sends.append(send)
         context, parent = trace.context, trace.parent
         if not context.is_sampled and parent is not None and not parent.is_sampled:
@@ -204,7 +213,7 @@ class _Traces:
         envelope = parse(draft.body)
         send.envelope_id = envelope.id
         if context.is_sampled:
-            sent = Sent(send.started_us, envelope.hops, draft.actor)
+            sent = Sent(trace.at(send.started), envelope.hops, draft.actor)
             output.draft = send.draft = self._stamped(draft, envelope, context.child(send.span_id), sent)
         else:  # the decision was made here: all who come after keep to it
             output.draft = send.draft = self._stamped(draft, envelope, context if parent is None else parent.sampled(False), None)
@@ -229,7 +238,7 @@ class _Traces:
     def arrived(self, output: Output, now: Moment, error: str | None, draft: Draft | None = None) -> None:
         """The publish of `draft`, else of the output's draft, is over: in its queue, or given up for `error`."""
         looked_for = output.draft if draft is None else draft
-        for send in self.of(output.delivery).sends:
+        for send in self.of(output.delivery, now).sends:
             if send.draft is looked_for:
                 send.ended, send.error = now.monotonic, error
 
@@ -238,7 +247,7 @@ class _Traces:
         if outcome in _NOTHING_DONE and delivery.called is None:
             self._open.pop(delivery.number, None)
             return ()
-        trace = self.of(delivery)
+        trace = self.of(delivery, now)
         del self._open[delivery.number]
         if not trace.context.is_sampled:
             return ()
@@ -263,10 +272,6 @@ class _Telling:
         """All of them, in the order of their beginning."""
         return (*self._wait(), self._process(outcome), *self._handler(), *(self._publish(send) for send in self._trace.sends))
 
-    def _at(self, monotonic: float) -> int:
-        """A monotonic time as Unix time in microseconds."""
-        return _micros(self._now.wall) - round((self._now.monotonic - monotonic) * 1e6)
-
     def _message(self, operation: str, queue: str, size: int, envelope_id: str) -> dict[str, str | int | float | bool]:
         return {
             **self._broker,
@@ -285,11 +290,12 @@ class _Telling:
 
     def _wait(self) -> list[Span]:
         sent = _sent_to(self._policy.actor, self._delivery.envelope)
-        parent = self._trace.parent
+        trace = self._trace
+        parent = trace.parent
         if sent is None or parent is None or self._delivery.attempt != 1:
             return []
-        arrived = self._at(self._delivery.arrived)
-        context = self._trace.context.child(self._new_id())
+        arrived = trace.at(self._delivery.arrived)
+        context = trace.context.child(self._new_id())
         start = min(sent.at_us, arrived)  # another host's clock may be ahead
         name = f"wait {self._queue}"
         return [Span(name, SpanKind.INTERNAL, context, parent.span_id, start, arrived, self._received("wait"))]
@@ -309,8 +315,8 @@ class _Telling:
             SpanKind.CONSUMER,
             trace.context,
             None if trace.parent is None else trace.parent.span_id,
-            self._at(delivery.arrived),
-            _micros(self._now.wall),
+            trace.at(delivery.arrived),
+            trace.at(self._now.monotonic),
             attributes,
             error,
         )
@@ -330,8 +336,8 @@ class _Telling:
                 SpanKind.INTERNAL,
                 trace.context.child(self._new_id()),
                 trace.context.span_id,
-                self._at(delivery.called),
-                self._at(self._now.monotonic if delivery.replied is None else delivery.replied),
+                trace.at(delivery.called),
+                trace.at(self._now.monotonic if delivery.replied is None else delivery.replied),
                 attributes,
                 error,
             )
@@ -351,8 +357,8 @@ class _Telling:
             SpanKind.PRODUCER,
             self._trace.context.child(send.span_id),
             self._trace.context.span_id,
-            send.started_us,
-            send.started_us + round((ended - send.started) * 1e6),
+            self._trace.at(send.started),
+            self._trace.at(ended),
             attributes,
             error,
         )
@@ -368,7 +374,3 @@ def _sent_to(actor: str, envelope: Envelope | None) -> Sent | None:
     except msgspec.MsgspecError:
         return None
     return sent if sent.actor == actor and sent.hops == envelope.hops else None
-
-
-def _micros(wall: datetime) -> int:
-    return (wall - _EPOCH) // _MICROSECOND

@@ -7,7 +7,17 @@ from typing import Any
 
 import pytest
 
-NEVER = ("boto3", "botocore", "requests", "httpx", "prometheus_client", "kubernetes", "multiprocessing", "asya_core.testing")
+NEVER = (
+    "boto3",
+    "botocore",
+    "requests",
+    "httpx",
+    "prometheus_client",
+    "kubernetes",
+    "multiprocessing",
+    "asya_core.testing",
+    "opentelemetry",
+)
 ENVIRONMENT = {
     "embedded": {"ASYA_EMBEDDED_PATH": "/tmp/none.db"},
     "rabbitmq": {"ASYA_RABBITMQ_ADDRESS": "127.0.0.1:1"},
@@ -20,9 +30,11 @@ def loaded(transport: str, **more: str) -> set[str]:
     program = (
         "import json, sys\n"
         "import asya_sidecar.__main__\n"
-        "from asya_sidecar.app import make_transport\n"
+        "from asya_sidecar.app import _make_decider, _make_traces, make_transport\n"
         "from asya_sidecar.settings import read_sidecar_settings\n"
-        f"make_transport(read_sidecar_settings({environment!r}))\n"
+        f"settings = read_sidecar_settings({environment!r})\n"
+        "make_transport(settings)\n"
+        "_make_decider(settings, _make_traces(settings, None, None))\n"
         "print(json.dumps(sorted(sys.modules)))\n"
     )
     return set(json.loads(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout))
@@ -53,3 +65,8 @@ def test_an_embedded_sidecar_does_not_load_pika() -> None:
 @pytest.mark.parametrize("transport", ["embedded", "rabbitmq"])
 def test_the_reporter_is_loaded_only_with_a_gateway(transport: str) -> Any:
     assert "asya_sidecar.reporter" not in loaded(transport)
+
+
+@pytest.mark.parametrize("transport", ["embedded", "rabbitmq"])
+def test_what_makes_spans_is_loaded_only_with_an_endpoint(transport: str) -> None:
+    assert loaded(transport).isdisjoint({"asya_core.wire.trace", "asya_sidecar.traced", "opentelemetry", "google", "requests"})

@@ -16,6 +16,12 @@ def fail(payload):
     raise ValueError(f"no {payload}")
 
 
+def refuse_none(payload):
+    if payload is None:
+        raise ValueError("nothing")
+    return payload
+
+
 def split(payload):
     return [{"n": n} for n in range(payload["count"])]
 
