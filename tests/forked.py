@@ -142,7 +142,7 @@ def start(
     stderr: int = subprocess.PIPE,
     pass_fds: Sequence[int] = (),
     imports: Sequence[str] = (),
-    patches: Mapping[str, str] | None = None,
+    patches: Mapping[str, object] | None = None,
     new_session: bool = False,
 ) -> Fork:
     """Start ``python WORDS…``, which are ``-m MODULE ARGUMENT…`` or ``SCRIPT ARGUMENT…``, with `env` and nothing else in its environment.
@@ -155,7 +155,7 @@ def start(
         stdout, stderr: a file's descriptor, or as in subprocess. Standard input is empty.
         pass_fds: descriptors that it shall have under the same numbers.
         imports: modules that the forked process shall have before it forks.
-        patches: texts that ``MODULE.NAME`` shall be in the new process.
+        patches: what ``MODULE.NAME`` shall be in the new process, as JSON.
         new_session: away from the test's own process group.
     """
     with _FORKERS_LOCK:
@@ -186,7 +186,7 @@ def start(
 
 
 def run(
-    words: Sequence[str], *, cwd: Path, env: Mapping[str, str], imports: Sequence[str] = (), patches: Mapping[str, str] | None = None
+    words: Sequence[str], *, cwd: Path, env: Mapping[str, str], imports: Sequence[str] = (), patches: Mapping[str, object] | None = None
 ) -> "subprocess.CompletedProcess[bytes]":
     """Run ``asya WORDS…`` to its end; see `start`.
 
@@ -206,7 +206,7 @@ def run(
 
 
 def run_text(
-    words: Sequence[str], *, cwd: Path, env: Mapping[str, str], imports: Sequence[str] = (), patches: Mapping[str, str] | None = None
+    words: Sequence[str], *, cwd: Path, env: Mapping[str, str], imports: Sequence[str] = (), patches: Mapping[str, object] | None = None
 ) -> "subprocess.CompletedProcess[str]":
     """`run` with its output as text."""
     done = run(words, cwd=cwd, env=env, imports=imports, patches=patches)

@@ -155,7 +155,7 @@ class _Answer(http.server.BaseHTTPRequestHandler):
 
 def test_a_thousand_deliveries_take_at_most_fifteen_requests_to_the_gateway(broker: Broker, tmp_path: Path, counts: Counts) -> None:
     gateway = _Gateway(("127.0.0.1", 0), _Answer)
-    thread = threading.Thread(target=gateway.serve_forever)
+    thread = threading.Thread(target=gateway.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
         with running(broker, tmp_path, {"ASYA_GATEWAY_URL": f"http://127.0.0.1:{gateway.server_port}"}) as harness:

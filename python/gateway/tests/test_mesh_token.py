@@ -94,7 +94,7 @@ def test_keys_are_had_from_an_api_server_that_wants_its_own_media_type(sign: tup
 
     own = tmp_path / "token"
     with ThreadingHTTPServer(("127.0.0.1", 0), ApiServer) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}/openid/v1/jwks"
         try:
             for token, answer in (("own", SUBJECT), ("other", "cannot be had now: HTTP Error 406")):

@@ -315,7 +315,7 @@ class Issuer:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}/jwks"
-        Thread(target=self.server.serve_forever, daemon=True).start()
+        Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 
     def token(self, *, key: Any = None, alg: str = "RS256", kid: str | None = "r", drop: tuple[str, ...] = (), **claims: Any) -> str:
         now = int(time.time())
