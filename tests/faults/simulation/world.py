@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cached_property, lru_cache
 from random import Random
 from typing import Any
 
@@ -68,7 +69,7 @@ class Faults:
         names = list(cls.__dataclass_fields__)
         return cls(**{name: random.choice((0.02, 0.05, 0.15)) for name in names if random.random() < 0.4})
 
-    @property
+    @cached_property
     def are_absent(self) -> bool:
         return not any(getattr(self, name) for name in self.__dataclass_fields__)
 
@@ -116,6 +117,7 @@ class Broker:
             self.world.later(random.random() * 0.01, lambda p=process, r=receipt, m=message: p.deliver(r, m))
 
 
+@lru_cache(1024)
 def identity(body: bytes) -> str:
     try:
         return parse(body).id
@@ -169,13 +171,16 @@ class Process:
         if not self.is_alive:
             return
         world = self.world
-        world.note(self, event)
+        may_crash = world.faults.crash
+        if world.keep_trace:
+            world.note(self, event)
         moment = Moment(world.now, EPOCH + timedelta(seconds=world.now))
         for effect in self.decider.handle(event, moment):
-            if world.strikes("crash"):
+            if may_crash and world.strikes("crash"):
                 self.crash()
                 return
-            world.note(self, effect, is_effect=True)
+            if world.keep_trace:
+                world.note(self, effect, is_effect=True)
             self.perform(effect)
             if not self.is_alive:
                 return
@@ -466,16 +471,16 @@ class World:
         return False
 
     def note(self, process: Process, what: object, *, is_effect: bool = False) -> None:
-        if self.keep_trace:
-            self.trace.append(f"{self.now:8.3f} {process.name} {'  -> ' if is_effect else ''}{what}"[:300])
+        self.trace.append(f"{self.now:8.3f} {process.name} {'  -> ' if is_effect else ''}{what}"[:300])
 
     def run(self) -> None:
         """To rest, then check. Raises Violation, or whatever a decider raises."""
-        while self.heap:
+        heap = self.heap
+        while heap:
             self.steps += 1
             if self.steps > MAX_STEPS:
                 raise Violation(f"no rest after {MAX_STEPS} steps, {self.now:.0f} s")
-            self.now, _, action = heapq.heappop(self.heap)
+            self.now, _, action = heapq.heappop(heap)
             action()
         self.check()
 
