@@ -3,6 +3,7 @@
 Called by `parts`. It works on a copy of the charts; the committed ones keep their tags, for clusters that are fed by hand.
 """
 
+import json
 import re
 import shutil
 import subprocess
@@ -14,7 +15,7 @@ import yaml
 from ci.release.archives import normalise
 from ci.release.refusal import Refused
 
-__all__ = ["CHARTS", "package", "pin", "stage"]
+__all__ = ["CHARTS", "announce", "package", "pin", "stage"]
 
 CHARTS = ("asya-operator", "asya-crew", "asya-gateway", "asya-actor")
 PLACES: Mapping[str, Mapping[str, str]] = {
@@ -57,6 +58,18 @@ def pin(charts: Path, digests: Mapping[str, str], *, tag: str) -> None:
         for image, digest in digests.items():
             described = re.sub(rf"(image: asya/{image}):\S+?(?=[}},\s])", rf"\g<1>@{digest}", described)
         meta.write_text(described, encoding="utf-8")
+
+
+def announce(charts: Path, changes: Sequence[tuple[str, str]]) -> None:
+    """Tell Artifact Hub what a release changes: (kind, sentence) each. All charts move together, so all tell the same."""
+    lines = "".join(f"    - {json.dumps({'kind': kind, 'description': text}, ensure_ascii=False)}\n" for kind, text in changes)
+    for chart in CHARTS:
+        meta = charts / chart / "Chart.yaml"
+        text = meta.read_text(encoding="utf-8")
+        changed, count = re.subn(r"(  artifacthub\.io/changes: \|\n)(?:    .*\n)+", lambda found: found[1] + lines, text)
+        if count != 1:
+            raise Refused(f"charts/{chart}/Chart.yaml: there is no artifacthub.io/changes to write into; add it to the annotations")
+        meta.write_text(changed, encoding="utf-8")
 
 
 def put(text: str, path: str, value: str, *, where: str) -> str:

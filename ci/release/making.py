@@ -54,7 +54,8 @@ def _fill(draft: Path, commit: source.Source, work: Path, built: Sequence[Image]
     say("wheel and source distribution")
     wheel.build(commit.folder, draft, epoch=commit.epoch)
     say("charts, with the images' digests")
-    packed = parts.pack(commit.folder / "charts", built, work / "charts", helm=helm, epoch=commit.epoch)
+    changes = source.fragments(commit.folder)
+    packed = parts.pack(commit.folder / "charts", built, work / "charts", helm=helm, epoch=commit.epoch, changes=changes)
     (draft / "charts").mkdir()
     for package in packed.charts.values():
         placed = shutil.copyfile(package, draft / "charts" / package.name)

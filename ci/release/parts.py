@@ -45,11 +45,21 @@ def of_previous(root: Path, into: Path) -> Parts:
     return pack(tree / "charts", built, into / "packages", helm=helm(root), epoch=0)
 
 
-def pack(sources: Path, built: Sequence[images.Image], into: Path, *, helm: Path, epoch: int) -> Parts:
-    """Charts that name these images, packed by a Helm."""
+def pack(
+    sources: Path, built: Sequence[images.Image], into: Path, *, helm: Path, epoch: int, changes: Sequence[tuple[str, str]] = ()
+) -> Parts:
+    """Charts that name these images, packed by a Helm.
+
+    Args:
+        sources: the charts' folder; stays as it is.
+        epoch: the time of every file in the packages.
+        changes: (kind, sentence) each, for Artifact Hub; without, what the charts say stays.
+    """
     staged = into.with_name(f"{into.name}.staged")
     charts.stage(sources, staged)
     charts.pin(staged, {image.name: image.digest for image in built}, tag=built[0].tag)
+    if changes:
+        charts.announce(staged, changes)
     packed = charts.package(helm, staged, into, epoch=epoch)
     return Parts(images=tuple(built), charts=dict(zip(charts.CHARTS, packed, strict=True)))
 

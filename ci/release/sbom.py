@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from cyclonedx.factory.license import LicenseFactory
+from cyclonedx.contrib.license.factories import LicenseFactory
 from cyclonedx.model import HashAlgorithm, HashType
 from cyclonedx.model.bom import Bom
 from cyclonedx.model.component import Component, ComponentType
@@ -58,7 +58,7 @@ def installed(name: str) -> list[Package]:
             requirement = Requirement(line)
             if requirement.marker is None or any(requirement.marker.evaluate({"extra": extra}) for extra in ("", *current[1])):
                 waiting.append((requirement.name, frozenset(requirement.extras)))
-    found = {parse_metadata(str(metadata.distribution(each).metadata)) for each, _ in seen}
+    found = {parse_metadata(metadata.distribution(each).read_text("METADATA") or "") for each, _ in seen}
     return sorted(package for package in found if package.name != name)
 
 
@@ -70,6 +70,7 @@ def write(bom: Bom, file: Path) -> None:
 def _bom(subject: Component, packages: Iterable[Package], epoch: int) -> Bom:
     components = [_component(package) for package in packages]
     content = "\n".join([str(subject.purl), *(str(component.purl) for component in components)])
+    subject.bom_ref.value = str(subject.purl)
     bom = Bom(components=components, serial_number=uuid.uuid5(uuid.NAMESPACE_URL, content))
     bom.metadata.timestamp = datetime.fromtimestamp(epoch, UTC)
     bom.metadata.component = subject
