@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
+from urllib.request import getproxies
 
 import aiohttp
 from kubernetes.aio.client.api_client import ApiClient
@@ -119,6 +120,8 @@ class Kube:
     ) -> None:
         configuration.connection_pool_maxsize = 0  # our own limit, watches apart
         configuration.retries = False
+        # Where no proxy is set there is none to look for: aiohttp asks threads twice per call, for a proxy and for a ~/.netrc.
+        configuration.client_session_kwargs = {"trust_env": bool(getproxies())}
         self._client = ApiClient(configuration)
         self._client.user_agent = "asya-operator"
         self._observe = observe

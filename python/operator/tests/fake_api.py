@@ -7,14 +7,15 @@ garbage collection.
 """
 
 import asyncio
-import copy
 import json
+import marshal
 import uuid
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
 Json = dict[str, Any]
@@ -77,6 +78,11 @@ class Answer(Exception):
 
 
 Hook = Callable[[Call], Awaitable[None]]
+
+
+def copied(value: Any) -> Any:
+    """A JSON value's copy, as copy.deepcopy makes it in ten times the time."""
+    return marshal.loads(marshal.dumps(value))
 
 
 @dataclass
@@ -145,17 +151,17 @@ class FakeApi:
         meta.setdefault("namespace", "demo")
         key = (meta["namespace"], meta["name"])
         old = self.objects[plural].get(key)
-        new = copy.deepcopy(manifest)
+        new = copied(manifest)
         if old is not None:
-            new["metadata"] = {**copy.deepcopy(old["metadata"]), **new["metadata"]}
-            new.setdefault("status", copy.deepcopy(old.get("status") or {}))
+            new["metadata"] = {**copied(old["metadata"]), **new["metadata"]}
+            new.setdefault("status", copied(old.get("status") or {}))
             _steal(new, old, manager)
         return self._store(plural, key, old, new)
 
     def edit(self, plural: str, namespace: str, name: str, change: Callable[[Json], None], *, manager: str = "test") -> Json:
         """Change an object as somebody else."""
         old = self.objects[plural][namespace, name]
-        new = copy.deepcopy(old)
+        new = copied(old)
         change(new)
         _steal(new, old, manager)
         return self._store(plural, (namespace, name), old, new)
@@ -183,7 +189,7 @@ class FakeApi:
             plural, namespace, name, subresource = self._route(parts)
             verb = self._verb(request, name)
             raw = await request.read()
-            body = json.loads(raw) if raw else None
+            body = msgspec.json.decode(raw) if raw else None
             call = Call(len(self.calls), verb, plural, subresource, namespace, name, body)
             self.calls.append(call)
             after: Cut | None = None
@@ -203,7 +209,7 @@ class FakeApi:
             answer = self._do(request, call, body)
             if after is not None:
                 raise after
-            return web.json_response(answer)
+            return web.Response(body=msgspec.json.encode(answer), content_type="application/json")
         except Answer as error:
             status = {
                 "kind": "Status",
@@ -245,12 +251,12 @@ class FakeApi:
                 key = (call.namespace, body["metadata"]["name"])
                 if key in self.objects[call.plural]:
                     raise Answer(409, f'{call.plural} "{key[1]}" already exists', "AlreadyExists")
-                return self._store(call.plural, key, None, copy.deepcopy(body))
+                return self._store(call.plural, key, None, copied(body))
             case "update":
                 assert body is not None
                 old = self._found(call.plural, key)
                 self._check_version(old, body)
-                return self._store(call.plural, key, old, {**copy.deepcopy(body), "metadata": {**old["metadata"], **body["metadata"]}})
+                return self._store(call.plural, key, old, {**copied(body), "metadata": {**old["metadata"], **body["metadata"]}})
             case "patch":
                 assert body is not None
                 if "apply-patch" in request.headers["Content-Type"]:
@@ -350,20 +356,20 @@ class FakeApi:
         found = self.objects[plural][key]
         if found["metadata"].get("finalizers"):
             if not found["metadata"].get("deletionTimestamp"):
-                new = copy.deepcopy(found)
+                new = copied(found)
                 new["metadata"]["deletionTimestamp"] = "2026-01-01T00:10:00Z"
                 self._store(plural, key, found, new)
             return
         self._gone(plural, key)
 
     def _gone(self, plural: str, key: Key) -> None:
-        found = copy.deepcopy(self.objects[plural].pop(key))
+        found = copied(self.objects[plural].pop(key))
         self.version += 1
         found["metadata"]["resourceVersion"] = str(self.version)
         self._tell(plural, "DELETED", found)
 
     def _tell(self, plural: str, event: str, body: Json) -> None:
-        self.history.append((self.version, event, plural, copy.deepcopy(body)))
+        self.history.append((self.version, event, plural, copied(body)))
         del self.history[:-5000]
         for listener in self.listeners:
             listener(plural, event, body)
@@ -399,7 +405,7 @@ class FakeApi:
         else:
             wanted.pop("status", None)
         mine = _paths(wanted)
-        new = copy.deepcopy(old) if old is not None else {"metadata": {}}
+        new = copied(old) if old is not None else {"metadata": {}}
         entries = new["metadata"].setdefault("managedFields", [])
         entry = next(
             (
@@ -524,9 +530,9 @@ def _overlay(at: Json, wanted: Json, name: str = "") -> None:
                 if each[merge] in by:
                     _overlay(by[each[merge]], each, key)
                 else:
-                    held.append(copy.deepcopy(each))
+                    held.append(copied(each))
         else:
-            at[key] = copy.deepcopy(value)
+            at[key] = copied(value)
 
 
 def _steal(new: Json, old: Json, manager: str) -> None:
@@ -547,14 +553,14 @@ def _at(root: Any, path: tuple[str, ...]) -> Any:
 
 
 def _merged(old: Json, patch: Json) -> Json:
-    new = copy.deepcopy(old)
+    new = copied(old)
     for key, value in patch.items():
         if value is None:
             new.pop(key, None)
         elif isinstance(value, dict) and isinstance(new.get(key), dict):
             new[key] = _merged(new[key], value)
         else:
-            new[key] = copy.deepcopy(value)
+            new[key] = copied(value)
     return new
 
 
@@ -562,13 +568,13 @@ def _selected(found: Json, selector: str | None) -> bool:
     return not selector or selector in ((found["metadata"].get("labels")) or {})
 
 
-def _spec(found: Json) -> str:
-    return json.dumps([found.get("spec"), found.get("data"), found["metadata"].get("deletionTimestamp")], sort_keys=True)
+def _spec(found: Json) -> bytes:
+    return msgspec.json.encode([found.get("spec"), found.get("data"), found["metadata"].get("deletionTimestamp")], order="deterministic")
 
 
-def _content(found: Json) -> str:
+def _content(found: Json) -> bytes:
     meta = {key: value for key, value in found["metadata"].items() if key not in ("resourceVersion", "generation")}
-    return json.dumps({**found, "metadata": meta}, sort_keys=True)
+    return msgspec.json.encode({**found, "metadata": meta}, order="deterministic")
 
 
 # ------------------------------------------------------------------------------------------------------------------------ controllers
@@ -609,7 +615,7 @@ class Controllers:
         found = self.api.objects[plural].get(key)
         if found is None:
             return
-        new = copy.deepcopy(found)
+        new = copied(found)
         count = found["spec"].get("replicas", 1)
         new["status"] = {
             "observedGeneration": found["metadata"]["generation"],
@@ -624,6 +630,6 @@ class Controllers:
         found = self.api.objects["scaledobjects"].get(key)
         if found is None:
             return
-        new = copy.deepcopy(found)
+        new = copied(found)
         new["status"] = {"conditions": [{"type": "Ready", "status": "True", "reason": "ScaledObjectReady", "message": "ready for scaling"}]}
         self.api._store("scaledobjects", key, found, new, status_only=True)

@@ -1,7 +1,6 @@
 """An operator that is killed at any API call, or whose calls fail in any way, ends where one ends that is left in peace."""
 
 import asyncio
-import copy
 import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 
 import pytest
 from python.operator.tests.bench import Bench, bench, connect
-from python.operator.tests.fake_api import Answer, Call, Controllers, Cut, FakeApi
+from python.operator.tests.fake_api import Answer, Call, Controllers, Cut, FakeApi, copied
 from python.operator.tests.twins import MemoryQueues, actor
 
 from asya_core.ops.clock import FakeClock
@@ -100,7 +99,7 @@ class Stage:
     def __init__(self, api: FakeApi, kube: Kube, last: Story) -> None:
         self.api, self.kube, self.last = api, kube, last
         self.queues = MemoryQueues()
-        self.objects = copy.deepcopy(dict(api.objects))
+        self.objects = {plural: copied(found) for plural, found in api.objects.items()}
 
     @classmethod
     async def of(cls, api: FakeApi, kube: Kube, story: tuple[Story, ...]) -> "Stage":
@@ -116,7 +115,7 @@ class Stage:
     async def play(self, hook: Any) -> tuple[str, dict[str, Any], int]:
         """The last chapter, disturbed by `hook` in a first process and finished by a second: what is there then, and calls of the first."""
         self.api.reset()
-        self.api.objects.update(copy.deepcopy(self.objects))
+        self.api.objects.update(copied(self.objects))
         queues, clock = MemoryQueues(), FakeClock(monotonic=2_000.0)
         queues.held, queues.types = dict(self.queues.held), dict(self.queues.types)
         self.last(self.api)
@@ -212,7 +211,7 @@ def test_essence_tells_different_clusters_apart(with_api, tmp_path):
         _create(api)
         async with bench(api, tmp_path) as one:
             await one.settle()
-        before = copy.deepcopy(_essence(api))
+        before = copied(_essence(api))
         api.edit("deployments", "demo", "ocr", lambda found: found["spec"].update(replicas=9))
         assert _essence(api) != before
 
