@@ -84,7 +84,7 @@ def test_values_file_becomes_an_application_and_that_an_asyncactor(file: Path) -
     environment, name = file.parent.name, file.stem
     application = made_of(file)
     assert application["metadata"]["name"] == f"{environment}-{name}"
-    assert application["metadata"]["finalizers"] == ["resources-finalizer.argocd.argoproj.io"]
+    assert application["metadata"]["finalizers"] == ["resources-finalizer.argocd.argoproj.io/background"]
     assert application["spec"]["project"] == f"asya-{environment}"
     release = release_of(application)
     assert (release.name, release.namespace, release.chart, release.version) == (name, f"asya-{environment}", "asya-actor", __version__)
@@ -221,8 +221,23 @@ def actor(*conditions: tuple[str, str, str], seen: int = 3, **metadata: Any) -> 
             ("Degraded", "HandlerInvalid: about HandlerInvalid"),
         ),
         (actor(("Ready", "True", "Napping"), deletionTimestamp="2026-01-01T00:00:00Z"), ("Progressing", "being deleted")),
+        (actor(("Ready", "True", "Draining"), deletionTimestamp="2026-01-01T00:00:00Z"), ("Progressing", "Draining: about Draining")),
+        ({"metadata": {"generation": 1, "deletionTimestamp": "2026-01-01T00:00:00Z"}}, ("Progressing", "being deleted")),
     ],
-    ids=["new", "empty", "stale", "healthy", "sleeping", "waking", "paused", "rolling out", "degraded", "deleting"],
+    ids=[
+        "new",
+        "empty",
+        "stale",
+        "healthy",
+        "sleeping",
+        "waking",
+        "paused",
+        "rolling out",
+        "degraded",
+        "deleting",
+        "draining",
+        "deleted at once",
+    ],
 )
 def test_health_of_an_actor_tells_what_the_operator_told(
     health: Callable[[Json], tuple[str, str]], item: Json, expected: tuple[str, str]
