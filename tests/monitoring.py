@@ -19,7 +19,20 @@ from asya_gateway.metrics import GatewayMetrics
 from asya_operator.metrics import Metrics
 from asya_sidecar.metrics import SidecarMetrics
 
-__all__ = ["ADDED", "CHARTS", "alerts", "dashboards", "labels", "programs", "promtool", "queries", "used"]
+__all__ = [
+    "ADDED",
+    "CHARTS",
+    "alerts",
+    "dashboards",
+    "flat",
+    "from_file",
+    "labels",
+    "programs",
+    "promtool",
+    "queries",
+    "scrape_job",
+    "used",
+]
 
 ROOT = Path(__file__).resolve().parents[1]
 CHARTS = ROOT / "charts"
@@ -78,6 +91,51 @@ def queries(dashboard: Json) -> list[tuple[str, str]]:
             assert series is not None, variable["query"]
             found.append((f"{dashboard['uid']}: variable {variable['name']}", f"count by ({series[2]}) ({series[1]})"))
     return found
+
+
+def scrape_job(monitor: Json) -> Json:
+    """The scrape job that the Prometheus operator makes of a PodMonitor with one endpoint, as far as the charts' own use it.
+
+    Rules and their order are the operator's own: pods that are over are dropped, then labels, then the port's name decide; `namespace`,
+    `container` and `pod` are set; the monitor's relabelings come last. Shapes it does not know fail.
+    """
+    meta, spec = monitor["metadata"], monitor["spec"]
+    assert spec.keys() <= {"namespaceSelector", "selector", "podMetricsEndpoints"}, spec.keys()
+    (point,) = spec["podMetricsEndpoints"]
+    assert point.keys() <= {"port", "path", "interval", "honorLabels", "relabelings"}, point.keys()
+    where = spec.get("namespaceSelector", {"matchNames": [meta["namespace"]]})
+    discovery: Json = {"role": "pod", **({} if where.get("any") else {"namespaces": {"names": where["matchNames"]}})}
+    rules: list[Json] = [{"source_labels": ["__meta_kubernetes_pod_phase"], "regex": "(Failed|Succeeded)", "action": "drop"}]
+    for label, value in spec["selector"].get("matchLabels", {}).items():
+        rules.append({"source_labels": [f"__meta_kubernetes_pod_label_{flat(label)}"], "regex": value, "action": "keep"})
+    for wanted in spec["selector"].get("matchExpressions", []):
+        assert wanted["operator"] == "Exists", wanted
+        rules.append({"source_labels": [f"__meta_kubernetes_pod_labelpresent_{flat(wanted['key'])}"], "regex": "true", "action": "keep"})
+    rules.append({"source_labels": ["__meta_kubernetes_pod_container_port_name"], "regex": point["port"], "action": "keep"})
+    for source, target in (("namespace", "namespace"), ("pod_container_name", "container"), ("pod_name", "pod")):
+        rules.append({"source_labels": [f"__meta_kubernetes_{source}"], "target_label": target})
+    for each in point.get("relabelings", []):
+        assert each.keys() == {"sourceLabels", "targetLabel"}, each
+        rules.append({"source_labels": each["sourceLabels"], "target_label": each["targetLabel"]})
+    return {
+        "job_name": f"{meta['namespace']}/{meta['name']}",
+        "honor_labels": point.get("honorLabels", False),
+        "metrics_path": point["path"],
+        "scrape_interval": point["interval"],
+        "kubernetes_sd_configs": [discovery],
+        "relabel_configs": rules,
+    }
+
+
+def from_file(job: Json, targets: Path) -> Json:
+    """The same job, which reads what it may scrape from a file: Debian's Prometheus is built without Kubernetes' discovery."""
+    kept = {key: value for key, value in job.items() if key != "kubernetes_sd_configs"}
+    return {**kept, "file_sd_configs": [{"files": [str(targets)], "refresh_interval": "1s"}]}
+
+
+def flat(label: str) -> str:
+    """A label's name as Prometheus writes it."""
+    return re.sub(r"[^a-zA-Z0-9_]", "_", label)
 
 
 @cache

@@ -1,12 +1,16 @@
 """G. Network and observability."""
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.charts.helms import ROOT, Refused
 from tests.charts.render import MINIMAL, MONITORING, containers, pod_specs, render
+from tests.monitoring import from_file, promtool, scrape_job
 
 OPERATOR = MINIMAL["asya-operator"]
 
@@ -145,6 +149,22 @@ def test_the_sidecars_of_all_actors_are_scraped_where_the_operator_watches(engin
     of_one = {"podMonitor": {"enabled": True, "renderMode": "alwaysRender"}}
     one = render("asya-actor", [MINIMAL["asya-actor"], of_one], engine=engine).one("PodMonitor")["spec"]
     assert monitor()["podMetricsEndpoints"] == one["podMetricsEndpoints"], "an actor's own monitor scrapes in the same way"
+
+
+@pytest.mark.point(61)
+def test_the_scrape_jobs_of_the_documentation_are_those_of_the_monitors(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "how-to" / "monitor.md").read_text()
+    (block,) = re.findall(r"^```yaml\n(scrape_configs:\n.*?)^```", text, re.M | re.S)
+    on = {"metrics": {"podMonitor": {"enabled": True, "renderMode": "alwaysRender"}}}
+    actors = {"metrics": {"podMonitor": {"actors": True}}}
+    operator = render("asya-operator", [OPERATOR, on, actors], namespace="asya-system")
+    gateway = render("asya-gateway", [MINIMAL["asya-gateway"], on], namespace="demo")
+    monitors = [operator.one("PodMonitor", "asya-operator-actors"), operator.one("PodMonitor", "asya-operator"), gateway.one("PodMonitor")]
+    unsaid = {"honor_labels": False, "metrics_path": "/metrics"}
+    assert [unsaid | job for job in yaml.safe_load(block)["scrape_configs"]] == [scrape_job(monitor) for monitor in monitors]
+    readable = [from_file(job, tmp_path / "targets.json") for job in yaml.safe_load(block)["scrape_configs"]]
+    (tmp_path / "prometheus.yaml").write_text(yaml.safe_dump({"scrape_configs": readable}))
+    promtool("check", "config", "prometheus.yaml", folder=tmp_path)
 
 
 @pytest.mark.point(64)

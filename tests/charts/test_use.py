@@ -20,7 +20,12 @@ NAMES = tuple(RELEASES)
 VERSIONS = [f"1.{minor}" for minor in range(29, 37)]
 OWN = {"AsyncActor", "PodMonitor", "PrometheusRule", "HTTPRoute"}
 """Kinds that Kubernetes does not have itself: the first is checked against our definition, of the others there is no schema here."""
-PAGES = ("docs/how-to/install.md", "docs/how-to/install-the-gateway.md", *(f"charts/{chart}/README.md" for chart in NAMES))
+PAGES = (
+    "docs/how-to/install.md",
+    "docs/how-to/install-the-gateway.md",
+    "docs/how-to/monitor.md",
+    *(f"charts/{chart}/README.md" for chart in NAMES),
+)
 
 
 def notes(chart: str, *layers: dict[str, Any], name: str | None = None) -> list[str]:

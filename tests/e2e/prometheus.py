@@ -1,0 +1,126 @@
+"""A real Prometheus on this machine that scrapes the cluster as PodMonitors say. Used by test_monitoring; knows no metric.
+
+Debian's Prometheus is built without Kubernetes' discovery, so what that would find is written to a file: every port of every pod of the wanted
+namespaces, with the same `__meta_kubernetes_…` labels. What is scraped of it the monitors decide, by Prometheus' own relabelling.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import urllib.error
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.e2e.kube import Kube
+from tests.e2e.waiting import eventually
+from tests.monitoring import flat, from_file, programs, scrape_job
+
+__all__ = ["Prometheus"]
+
+Json = dict[str, Any]
+
+
+class Prometheus:
+    """One server with an empty store, from `start` to `stop`.
+
+    Args:
+        folder: empty, its own.
+        kube: where pods are.
+        monitors: PodMonitors as the charts render them.
+    """
+
+    def __init__(self, folder: Path, kube: Kube, monitors: list[Json]) -> None:
+        self._folder = folder
+        self._kube = kube
+        self._jobs = {job["job_name"]: job for job in map(scrape_job, monitors)}
+        self._process: subprocess.Popen[bytes] | None = None
+        self._address = ""
+
+    def start(self) -> None:
+        """Begin to scrape what there is now."""
+        self.discover()
+        jobs = [from_file(job, self._targets(name)) for name, job in self._jobs.items()]
+        config = self._folder / "prometheus.yaml"
+        config.write_text(yaml.safe_dump({"global": {"scrape_timeout": "1s"}, "scrape_configs": jobs}))
+        self._address = f"127.0.0.1:{_free_port()}"
+        words = [f"--config.file={config}", f"--storage.tsdb.path={self._folder / 'data'}", f"--web.listen-address={self._address}"]
+        with (self._folder / "log").open("wb") as log:
+            self._process = subprocess.Popen(
+                [programs() / "prometheus", *words, "--log.level=warn"], stdout=log, stderr=log, env={**os.environ, "GOMAXPROCS": "1"}
+            )
+        eventually("Prometheus is ready", self._is_ready)
+
+    def discover(self) -> None:
+        """Look again which pods there are; Prometheus reads it within a second."""
+        for name, job in self._jobs.items():
+            (wanted,) = job["kubernetes_sd_configs"]
+            groups = [group for namespace in wanted["namespaces"]["names"] for group in self._found(namespace)]
+            draft = self._targets(name).with_suffix(".draft")
+            draft.write_text(json.dumps(groups))
+            draft.rename(self._targets(name))
+
+    def stop(self) -> str:
+        """End it; gives its log."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(timeout=60)
+        return (self._folder / "log").read_text()
+
+    def scraped(self, job: str) -> set[str]:
+        """Pods that a job (NAMESPACE/MONITOR) has reached."""
+        active = self._get("targets", state="active")["activeTargets"]
+        return {each["labels"]["pod"] for each in active if each["labels"]["job"] == job and each["health"] == "up"}
+
+    def names(self) -> set[str]:
+        """All metrics that it has."""
+        return set(self._get("label/__name__/values"))
+
+    def ask(self, query: str) -> list[Json]:
+        """What a query gives now."""
+        found: list[Json] = self._get("query", query=query)["result"]
+        return found
+
+    def _targets(self, job: str) -> Path:
+        return self._folder / f"{job.replace('/', '-')}.json"
+
+    def _found(self, namespace: str) -> list[Json]:
+        groups = []
+        for pod in self._kube.core.list_namespaced_pod(namespace).items:
+            if not pod.status.pod_ip:
+                continue
+            own = {"namespace": namespace, "pod_name": pod.metadata.name, "pod_phase": pod.status.phase, "pod_ip": pod.status.pod_ip}
+            for name, value in (pod.metadata.labels or {}).items():
+                own[f"pod_label_{flat(name)}"] = value
+                own[f"pod_labelpresent_{flat(name)}"] = "true"
+            for container in [*pod.spec.containers, *(pod.spec.init_containers or [])]:
+                for port in container.ports or []:
+                    more = {"pod_container_name": container.name, "pod_container_port_name": port.name or ""}
+                    labels = {f"__meta_kubernetes_{key}": value for key, value in {**own, **more}.items()}
+                    groups.append({"targets": [f"{pod.status.pod_ip}:{port.container_port}"], "labels": labels})
+        return groups
+
+    def _is_ready(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, (self._folder / "log").read_text()
+        try:
+            with urllib.request.urlopen(f"http://{self._address}/-/ready", timeout=30) as answer:
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, ConnectionError):
+            return False
+
+    def _get(self, path: str, **parameters: str) -> Any:
+        url = f"http://{self._address}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            return json.loads(answer.read())["data"]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
