@@ -14,6 +14,8 @@ For people who use the command line. This page is made from the command itself b
 [Call actors](../how-to/call-actors.md), [Replay failed envelopes](../how-to/replay-failed-envelopes.md),
 [Change a flow](../how-to/change-a-flow.md) and [Check an installation](../how-to/check-an-installation.md),
 what the exit codes mean in [Exit codes](exit-codes.md).
+
+<!-- blocks of this page run in python/cli/tests/test_command.py -->
 """
 
 

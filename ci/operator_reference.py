@@ -19,6 +19,7 @@ ACTOR = """# AsyncActor
 
 For who writes an AsyncActor by hand, or wants to know what a field of it means. Most people install the chart `asya-actor`, which renders one.
 
+<!-- this block does not run: tests/docs/test_blocks.py holds it against the definition, and tests/e2e/test_definition.py takes the like -->
 ```yaml
 apiVersion: asya.sh/v1alpha1
 kind: AsyncActor

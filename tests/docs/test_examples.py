@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests import forked
+from tests.docs.pages import asya_words, blocks, commands
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 GITOPS = "gitops"
 """A repository for Argo CD and Flux, whose actors are a folder deeper: tests/charts/test_gitops_example.py."""
@@ -22,16 +25,31 @@ def run(*command: str, cwd: Path = EXAMPLES.parent) -> "subprocess.CompletedProc
     return subprocess.run(command, capture_output=True, text=True, timeout=WAIT, cwd=cwd, env=environment, check=False)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_example_gives_its_expected_payload(name):
-    done = run(sys.executable, "-m", "asya_cli", "run", f"examples/{name}", "--input", f"@examples/{name}/input.json")
+def printed(name: str) -> list[list[str]]:
+    """Arguments of every ``asya run`` that the README of an example prints and that ends by itself."""
+    found = [asya_words(line) for block in blocks(f"examples/{name}/README.md") for line in commands(block)]
+    return [words for words in found if words and words[0] == "run" and "--serve" not in words]
+
+
+README = next(asya_words(line) for block in blocks("README.md") for line in commands(block) if "--route" in line)
+RUNS = [(name, words) for name in NAMES for words in printed(name) if words != README]
+
+
+def test_every_readme_prints_a_run() -> None:
+    assert {name for name, _ in RUNS} == set(NAMES)
+
+
+@pytest.mark.parametrize(("name", "words"), RUNS, ids=[f"{name} {' '.join(words[2:])}" for name, words in RUNS])
+def test_command_of_a_readme_gives_the_expected_payload(name, words):
+    """The first one gives expect.json; the others, variants of it, a payload with the same members or some of them."""
+    variables = {key: value for key, value in os.environ.items() if not key.startswith("ASYA_")}
+    done = forked.run_text(words, cwd=EXAMPLES.parent, env=variables)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == json.loads((EXAMPLES / name / "expect.json").read_text(encoding="utf-8"))
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_example_has_a_readme_that_names_its_run(name):
-    assert f"asya run examples/{name} " in (EXAMPLES / name / "README.md").read_text(encoding="utf-8")
+    given, expected = json.loads(done.stdout), json.loads((EXAMPLES / name / "expect.json").read_text(encoding="utf-8"))
+    if words == printed(name)[0]:
+        assert given == expected
+    else:
+        assert given.keys() <= expected.keys()
 
 
 def test_demo_prints_the_result_of_the_call_and_tells_the_rest():
@@ -44,15 +62,20 @@ def test_demo_prints_the_result_of_the_call_and_tells_the_rest():
     assert "Processing: 100% |████████████████| , succeeded" in done.stderr
 
 
-def test_route_of_the_issue_keeps_the_text_and_finds_the_language():
-    route = "clean-text,tokenize,detect-language"
-    done = run(
-        sys.executable, "-m", "asya_cli", "run", "examples/text-analysis", "--route", route, "--input", '{"text": "  Hello World  "}'
-    )
-    payload = json.loads(done.stdout)
+def test_first_command_of_the_readme_cleans_the_text_and_finds_the_language():
+    variables = {key: value for key, value in os.environ.items() if not key.startswith("ASYA_")}
+    payload = json.loads(forked.run_text(README, cwd=EXAMPLES.parent, env=variables).stdout)
     assert payload["text"] == "  Hello World  "
     assert payload["cleaned_text"] == "Hello World"
     assert payload["language"] == "en"
+
+
+def test_handler_of_the_readme_and_of_the_page_on_enrichment_keep_what_they_are_given():
+    for page, added in (("README.md", {"processed": "A B", "length": 3}), ("docs/explanation/payload-enrichment.md", {"word_count": 2})):
+        (block,) = (block for block in blocks(page) if block.info == "python")
+        space: dict = {}
+        exec(block.text, space)
+        assert space["process"]({"text": "a b", "other": 1}) == {"text": "a b", "other": 1} | added, page
 
 
 def test_quickstart_dockerfile_and_handler_path_agree(tmp_path):

@@ -220,6 +220,7 @@ def markdown() -> str:
         "`Waking` keeps `Ready` True: a pod that starts for a first message is no alarm.\n\n"
         "Seven mistakes, 32 s after they were applied to a test cluster (wrong handler, wrong image, 900 GiB of memory, a capability\n"
         "that the namespace forbids, user 0, a handler that is no path; in another namespace no Secret):\n\n"
+        "<!-- this block does not run: it is a run on the test cluster; tests/e2e/test_conditions.py makes these mistakes -->\n"
         "```\n"
         "NAME            READY   STATUS               REPLICAS   QUEUED   TRANSPORT   AGE\n"
         "bad-spec        False   SpecInvalid                                          31s\n"
