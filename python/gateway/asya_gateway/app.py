@@ -5,9 +5,10 @@ import gc
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+from random import Random
 from typing import Final
 
 import uvicorn
@@ -15,11 +16,13 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
+from asya_core import __version__
 from asya_core.objects import ObjectStore, S3Access, open_store
-from asya_core.ops.clock import SystemClock
+from asya_core.ops.clock import Clock, SystemClock
 from asya_core.ops.logs import Log
 from asya_core.ops.settings import Listen
-from asya_core.transports.base import Transport
+from asya_core.ops.tracing import Tracing, open_tracing
+from asya_core.transports.base import PublishOutcome, Transport
 from asya_core.wire.errors import AsyaError, RemoteFault
 from asya_core.wire.names import HAPPY_END, queue_name
 from asya_gateway.claims import Claims
@@ -45,6 +48,7 @@ from asya_gateway.store.measured import MeasuredStore
 from asya_gateway.store.sqlite import SqliteStore
 from asya_gateway.streams import Streams
 from asya_gateway.sweeper import Sweeper
+from asya_gateway.traces import Traces
 
 __all__ = ["Gateway", "make_store", "make_transport"]
 
@@ -53,6 +57,8 @@ _KEEP_ALIVE_SECONDS: Final = 75
 _MAX_CONNECTIONS: Final = 12_000
 _DRAIN_SECONDS: Final = 10
 _BACKLOG: Final = 2_048
+_SYSTEMS: Final = {"rabbitmq": "rabbitmq", "sqs": "aws_sqs", "embedded": "asya_embedded"}
+"""Transports as OpenTelemetry's attribute ``messaging.system`` names them; the last one it does not know."""
 _SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
@@ -88,6 +94,8 @@ class Gateway:
             metrics.ended.add(status.value, by=len(ids))
             streams.notify(ids)
 
+        tracing = make_tracing(settings, metrics, self._log)
+        traces = None if tracing is None else make_traces(settings, tracing)
         publisher = Publisher(
             make_transport(settings),
             namespace=settings.namespace,
@@ -96,6 +104,7 @@ class Gateway:
             log=self._log,
             changed=lambda ids: ended(Status.FAILED, ids),
             published=lambda outcome: metrics.publishes.add(outcome),
+            settled=None if traces is None else _settled(traces, clock),
         )
         service = Service(
             store=store,
@@ -107,6 +116,7 @@ class Gateway:
             measures=_measures(metrics),
             records=make_records(settings),
             claims=make_claims(settings, publisher.max_message_bytes, self._log),
+            traces=traces,
         )
         sweeper = Sweeper(
             store,
@@ -169,6 +179,8 @@ class Gateway:
             for loop in loops:
                 loop.cancel()
         await publisher.close(3.0)
+        if tracing is not None:
+            await tracing.close(3.0)
         await store.close()
         self._log.info("stopped")
         return 0
@@ -263,6 +275,36 @@ class _Server(uvicorn.Server):
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve on the socket that was bound before."""
         await super().serve(sockets=[self._listening])
+
+
+def make_tracing(settings: GatewaySettings, metrics: GatewayMetrics, log: Log) -> Tracing | None:
+    """The way out for spans; None without an endpoint. In a running loop. Raises RemoteFault ``bad_setting``."""
+    if settings.otlp_endpoint is None and settings.otlp_traces_endpoint is None:
+        return None
+    resource = {"service.name": "asya-gateway", "service.namespace": settings.namespace, "service.version": __version__}
+    return open_tracing(
+        os.environ, resource=resource, version=__version__, log=log, counted=lambda fate, count: metrics.spans.add(fate, by=count)
+    )
+
+
+def make_traces(settings: GatewaySettings, tracing: Tracing) -> Traces:
+    """What makes spans of calls."""
+    return Traces(
+        Random(),
+        samples=tracing.samples,
+        export=tracing.export,
+        namespace=settings.namespace,
+        attributes={"messaging.system": _SYSTEMS[settings.transport]},
+    )
+
+
+def _settled(traces: Traces, clock: Clock) -> Callable[[str, PublishOutcome], None]:
+    def settled(envelope_id: str, outcome: PublishOutcome) -> None:
+        if outcome in (PublishOutcome.CONFIRMED, PublishOutcome.TOO_LARGE):  # after any other it is published again
+            error = None if outcome is PublishOutcome.CONFIRMED else outcome.value
+            traces.published(envelope_id, error, int(clock.wall() * 1e6))
+
+    return settled
 
 
 def make_store(settings: GatewaySettings, *, migrating: bool = False) -> Store:

@@ -3,6 +3,7 @@
 from typing import Final
 
 from asya_core.ops.metrics import Label, Registry
+from asya_core.ops.tracing import SpanFate
 from asya_core.transports.base import PublishOutcome
 from asya_gateway.status import FINAL
 
@@ -21,6 +22,7 @@ _STATUS: Final = (Label(name="status", values=tuple(sorted(FINAL))),)
 _PUBLISHED: Final = (Label(name="outcome", values=tuple(PublishOutcome)),)
 _RELOADED: Final = (Label(name="outcome", values=("ok", "refused")),)
 _CODE: Final = (Label(name="code", meaning="[of the answer](gateway.md#rest)"),)
+_FATE: Final = (Label(name="result", values=tuple(SpanFate)),)
 
 
 class GatewayMetrics:
@@ -47,3 +49,4 @@ class GatewayMetrics:
         self.tools = registry.gauge("tools", "Tools in force.")
         self.tools_refused = registry.gauge("tools_refused", "1 while the tools' files on disk are refused and older ones are in force.")
         self.refusals = registry.counter("refusals_total", "Requests refused before their work began.", _CODE)
+        self.spans = registry.counter("spans_total", "Spans of traces by what became of them; 0 where tracing is off.", _FATE)

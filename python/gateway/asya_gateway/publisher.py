@@ -52,6 +52,7 @@ class Publisher:
         log: one line per change.
         changed: told the ids of envelopes that failed here.
         published: counts publishes by outcome.
+        settled: told each outcome of an envelope's publish as it comes, by its id.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Publisher:
         log: Log,
         changed: Callable[[list[str]], None],
         published: Callable[[str], None] = lambda outcome: None,
+        settled: Callable[[str, PublishOutcome], None] | None = None,
     ) -> None:
         self._transport = transport
         self._namespace = namespace
@@ -72,6 +74,7 @@ class Publisher:
         self._log = log
         self._changed = changed
         self._count = published
+        self._tell = settled
         self._open: dict[int, Row] = {}
         self._ids: set[str] = set()
         self._token = 0
@@ -121,6 +124,8 @@ class Publisher:
                 row = self._open.pop(event.token, None)
                 if row is not None:
                     self._settled.put_nowait((row, event.outcome))
+                    if self._tell is not None:
+                        self._tell(row["id"], event.outcome)
             case Connected():
                 self.problem = ""
             case Disconnected():

@@ -27,6 +27,7 @@ from asya_gateway.store.base import Row, Store, Tx
 from asya_gateway.store.envelopes import Finished, NewEnvelope, Outcome, Progress, create, give_up, record_final, record_progress
 from asya_gateway.streams import Streams
 from asya_gateway.tools import Tool
+from asya_gateway.traces import Traces
 from asya_gateway.ulid import new_ulid
 from asya_gateway.views import time_text
 
@@ -119,6 +120,7 @@ class Service:
         measures: where to count.
         records: where the end actors store, or None.
         claims: where large payloads wait while a reference travels.
+        traces: tells spans of calls; None where tracing is off.
     """
 
     def __init__(
@@ -133,6 +135,7 @@ class Service:
         measures: Measures = _NOT_COUNTED,
         records: ObjectStore | None = None,
         claims: Claims | None = None,
+        traces: Traces | None = None,
     ) -> None:
         self._store = store
         self._tools = tools
@@ -143,6 +146,7 @@ class Service:
         self._looks: dict[tuple[str, int, int], asyncio.Future[tuple[Row | None, list[Row]]]] = {}
         self._measures = measures
         self._records = records
+        self._traces = traces
         self._claims = claims or Claims(None, threshold_bytes=0, max_message_bytes=publisher.max_message_bytes, log=log)
 
     # ------------------------------------------------------------------------------------------------------------------ tools
@@ -198,8 +202,16 @@ class Service:
         if self._publisher.is_full:
             raise Unavailable("outbox_full", "Too many envelopes wait for the broker", "try again", retry_after_seconds=10.0)
         now = int(self._clock.wall() * 1000)
-        new = await self._envelope(principal, tool, {**tool.defaults, **arguments}, idempotency_key, dict(headers or {}), now)
+        carried: Mapping[str, object] = headers or {}
+        trace = None
+        if self._traces is not None:
+            trace = self._traces.begin(headers or {}, tool.route[0], self._micros())
+            carried = trace.headers
+        new = await self._envelope(principal, tool, {**tool.defaults, **arguments}, idempotency_key, carried, now)
         row, is_new = await self._store.write(lambda tx: create(tx, new))
+        if self._traces is not None and trace is not None:
+            size = len(new.message.encode()) if is_new else None
+            self._traces.created(trace, tool=name, envelope_id=row["id"], size=size, now_us=self._micros())
         if not is_new:
             if row["request_hash"] != new.request_hash:
                 raise Refused("idempotency_conflict", "Idempotency key was used with other arguments", "use another key for another call")
@@ -209,8 +221,11 @@ class Service:
         self._log.info("audit", action="create", principal=principal.name, envelope_id=row["id"], tool=name, outcome="accepted")
         return row, tool, True
 
+    def _micros(self) -> int:
+        return int(self._clock.wall() * 1e6)
+
     async def _envelope(
-        self, principal: Principal, tool: Tool, payload: Mapping[str, Any], key: str | None, headers: dict[str, str], now: int
+        self, principal: Principal, tool: Tool, payload: Mapping[str, Any], key: str | None, headers: Mapping[str, object], now: int
     ) -> NewEnvelope:
         envelope_id = new_ulid(now, _randomness())
         deadline_at = now + int(tool.timeout_seconds * 1000)

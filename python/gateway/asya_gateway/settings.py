@@ -26,6 +26,7 @@ from asya_core.ops.settings import (
     text,
     url,
 )
+from asya_core.ops.tracing import otlp_endpoint, otlp_traces_endpoint
 from asya_core.wire.errors import RemoteFault
 from asya_core.wire.names import check_namespace
 from asya_gateway.http.limits import Limits
@@ -247,6 +248,8 @@ class GatewaySettings:
     embedded_path: Path | None = setting(
         "ASYA_EMBEDDED_PATH", path(), "SQLite file that holds all queues; required with `ASYA_TRANSPORT=embedded`."
     )
+    otlp_endpoint: str | None = otlp_endpoint()
+    otlp_traces_endpoint: str | None = otlp_traces_endpoint()
     log_level: str = setting("ASYA_LOG_LEVEL", choice("debug", "info", "warning", "error"), "Least level that is logged.", default="info")
     parent_fd: int | None = setting(
         "ASYA_PARENT_FD", integer(0, 1_000_000), "An inherited descriptor; its end of file is taken as SIGTERM. Set by `asya run`."

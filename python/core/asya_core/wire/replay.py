@@ -15,8 +15,8 @@ __all__ = ["UNREADABLE", "replayed"]
 UNREADABLE: Final = "unreadable-"
 """What ids of records begin with whose message was no envelope (docs/reference/envelope.md)."""
 _DROPPED: Final = ("error", "asya_stored", "parent_id", "deadline")
-_DROPPED_HEADERS: Final = ("asya-hops", "asya-fanout")
-"""A replay counts its own hops, and for no parent."""
+_DROPPED_HEADERS: Final = ("asya-hops", "asya-fanout", "asya-sent")
+"""A replay counts its own hops, and for no parent; it was not sent yet."""
 _CATCH: Final = "asya-catch"
 """Who takes a failure. It stays where the envelope goes on from where it failed, and is left behind where it begins elsewhere."""
 

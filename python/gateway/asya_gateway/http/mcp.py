@@ -29,7 +29,7 @@ from asya_gateway.http.front import Hosts, principal_of
 from asya_gateway.http.limits import StreamSlots
 from asya_gateway.http.mcp_tasks import Tasks, declares_tasks
 from asya_gateway.http.mcp_wire import OneMessage
-from asya_gateway.http.rest import tracing_of
+from asya_gateway.http.rest import good_tracing, tracing_of
 from asya_gateway.progress import DONE, hair, sentence
 from asya_gateway.service import ArgumentsRefused, Service
 from asya_gateway.status import FINAL, Status
@@ -244,7 +244,14 @@ def _principal(ctx: _Context) -> Principal:
 
 
 def _tracing(ctx: _Context) -> dict[str, str]:
-    return tracing_of(ctx.request)
+    """Of the request's headers, else of its ``_meta``, where MCP's clients put it."""
+    found = tracing_of(ctx.request)
+    if found or not ctx.meta:
+        return found
+    traceparent, tracestate = (ctx.meta.get(name) for name in ("traceparent", "tracestate"))
+    if not isinstance(traceparent, str):
+        return {}
+    return good_tracing(traceparent, tracestate if isinstance(tracestate, str) else "")
 
 
 def _host(name: str) -> str:

@@ -18,6 +18,7 @@ from starlette.routing import BaseRoute, Route
 
 from asya_core.wire.errors import Refused, RemoteFault
 from asya_core.wire.names import is_envelope_id
+from asya_core.wire.trace import TRACEPARENT, TRACESTATE, read_traceparent, read_tracestate
 from asya_gateway.access import Principal
 from asya_gateway.http.errors import HttpRefusal, json_response, problem_response
 from asya_gateway.http.front import principal_of
@@ -35,7 +36,6 @@ _MAX_LIMIT: Final = 200
 _DEFAULT_LIMIT: Final = 50
 _MAX_TEXT: Final = 200
 _PREFER_WAIT: Final = re.compile(r"(?:^|[,;\s])wait=(\d{1,6})(?:$|[,;\s])")
-_TRACEPARENT: Final = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _IDEMPOTENCY_KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 _FILTERS: Final = ("status", "tool", "flow", "actor", "parent", "code", "text", "since", "until", "brief", "limit", "cursor")
 _Handler = Callable[[Request], Awaitable[Response]]
@@ -270,12 +270,18 @@ def _id(request: Request) -> str:
 
 
 def tracing_of(request: Request) -> dict[str, str]:
-    """Headers of tracing that a request may add to its envelope: a well-formed ``traceparent``."""
-    headers = {}
-    traceparent = request.headers.get("traceparent", "")
-    if _TRACEPARENT.fullmatch(traceparent):
-        headers["traceparent"] = traceparent
-    return headers
+    """Headers of tracing that a request may add to its envelope: see `good_tracing`. One of two traceparents is no better than none."""
+    given = request.headers.getlist("traceparent")
+    return good_tracing(given[0] if len(given) == 1 else "", ",".join(request.headers.getlist("tracestate")))
+
+
+def good_tracing(traceparent: str, tracestate: str) -> dict[str, str]:
+    """A W3C trace context as headers of an envelope; empty if the ``traceparent`` is none, without a ``tracestate`` that is none."""
+    context = read_traceparent(traceparent)
+    if context is None:
+        return {}
+    state = read_tracestate(tracestate)
+    return {TRACEPARENT: context.traceparent, **({TRACESTATE: state} if state else {})}
 
 
 def _wait_seconds(request: Request) -> float:
