@@ -34,7 +34,11 @@ def selectors(rendered: Rendered) -> Iterator[tuple[str, dict[str, str]]]:
         spec = item.get("spec", {})
         where = f"{item['kind']}/{item['metadata']['name']}"
         if item["kind"] in ("Deployment", "StatefulSet", "PodDisruptionBudget", "PodMonitor"):
-            yield where, spec["selector"]["matchLabels"]
+            selector = spec["selector"]
+            yield (
+                where,
+                {**selector.get("matchLabels", {}), **{each["key"]: each["operator"] for each in selector.get("matchExpressions", [])}},
+            )
         elif item["kind"] == "NetworkPolicy":
             yield where, spec["podSelector"]["matchLabels"]
         elif item["kind"] == "Service":
@@ -114,6 +118,10 @@ def test_selectors_and_pods_hold_nothing_that_changes_with_a_version(chart: str,
         assert not {"helm.sh/chart", "app.kubernetes.io/version"} & set(labels)
 
 
+def matches(value: str | None, wanted: str) -> bool:
+    return value is not None if wanted == "Exists" else value == wanted
+
+
 @pytest.mark.point(31)
 def test_a_selector_matches_the_pods_of_its_own_actor_and_no_other() -> None:
     more = {"pdb": {"enabled": True}, "scaling": {"minReplicas": 2}, "podMonitor": {"enabled": True, "renderMode": "alwaysRender"}}
@@ -128,11 +136,12 @@ def test_a_selector_matches_the_pods_of_its_own_actor_and_no_other() -> None:
     pods["gateway"] = gateway.one("Deployment")["spec"]["template"]["metadata"]["labels"]
     pods["gateway check"] = gateway.one("Pod")["metadata"]["labels"]
     matched = {
-        (owner, where): {name for name, labels in pods.items() if selected.items() <= labels.items()}
+        (owner, where): {name for name, labels in pods.items() if all(matches(labels.get(key), wanted) for key, wanted in selected.items())}
         for owner, found in {**rendered, "operator": operator, "gateway": gateway}.items()
         for where, selected in selectors(found)
     }
-    assert len(matched) == 4 + 4 + 6
+    assert len(matched) == 4 + 5 + 6
+    assert matched.pop(("operator", "PodMonitor/asya-operator-actors")) == {"ocr", "ocr-fast"}
     checks = {"operator": "check", "gateway": "gateway check"}
     for (owner, where), names in matched.items():
         assert names == ({owner, checks[owner]} if where.startswith("NetworkPolicy") else {owner}), where

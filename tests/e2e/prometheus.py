@@ -1,7 +1,7 @@
 """A real Prometheus on this machine that scrapes the cluster as PodMonitors say. Used by test_monitoring; knows no metric.
 
-Debian's Prometheus is built without Kubernetes' discovery, so what that would find is written to a file: every port of every pod of the wanted
-namespaces, with the same `__meta_kubernetes_…` labels. What is scraped of it the monitors decide, by Prometheus' own relabelling.
+Debian's Prometheus is built without Kubernetes' discovery, so what that would find is written to a file: every port of every pod of the
+wanted namespaces, with the same `__meta_kubernetes_…` labels. What is scraped of it the monitors decide, by Prometheus' own relabelling.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""A real Prometheus follows the PodMonitors: after some work it has every documented metric, and every query of the dashboards gives data."""
+"""A Prometheus follows the PodMonitors: after some work it has every documented metric, and every query of the dashboards gives data."""
 
 import json
 import urllib.error
