@@ -59,7 +59,17 @@ accounts that `podPolicy` of its chart does not allow (`PodTemplateRefused`).
 |---|---|
 | label `asya.sh/flow`, `asya.sh/role` and all others | copied to what is made of it, and to pods; those of Helm and Argo CD are not |
 | label `asya.sh/gateway: none` | the actor gets no address of a gateway: nothing is reported |
+| annotation `asya.sh/skip-drain: "true"` | a deleted actor does not [work on](../how-to/change-a-flow.md#what-a-deleted-actor-waits-for) any longer |
 | annotation `asya.sh/abandon-queue: "true"` | a deleted actor does not wait for its queue any longer; the queue stays |
+
+## Finalizers
+
+| on the AsyncActor | while | released |
+|---|---|---|
+| `asya.sh/drain` | `drainTimeout`, or else the operator's `drain.timeout`, is above 0 | when nothing is on its way to the deleted actor, after that time, by the annotation, or with its namespace |
+| `asya.sh/queue` | `queue.deletionPolicy` is not `Retain` | when the queue is gone, by the annotation, or five minutes after its namespace was deleted |
+
+The drain comes first. Nothing else of an AsyncActor but its status is ever written.
 
 ## What the operator adds to a pod
 
@@ -92,7 +102,7 @@ REST = """
 ## Events
 
 On the AsyncActor, equal ones counted up, at most ten a second in all: `QueueCreated`, `QueueRestored` (a missing queue was declared again),
-`QueueChanged` (attributes of a queue on SQS differed and were corrected in place), `QueueDeleted`, `QueueKept`, `WorkloadApplied`, `ScalingApplied`, `Drift` (somebody edited or deleted what belongs to the actor; it was restored), `Ready`, `NotReady`,
+`QueueChanged` (attributes of a queue on SQS differed and were corrected in place), `QueueDeleted`, `QueueKept`, `Draining` (a deleted actor works on), `Drained` (nothing was on its way to it any more), `DrainGivenUp` (it went though something was), `WorkloadApplied`, `ScalingApplied`, `Drift` (somebody edited or deleted what belongs to the actor; it was restored), `Ready`, `NotReady`,
 `MixedTransports` (another transport elsewhere in the namespace: the two cannot talk), `CrewMissing` (the namespace has no `happy-end` or
 `error-end`, whose queues envelopes wait for), `ConsumerTimeoutUnknown` (a timeout over 25 min on a RabbitMQ before 3.11.15, which ends a consumer
 after 30 min unless its own `consumer_timeout` is raised: [RabbitMQ](rabbitmq.md)).
@@ -110,15 +120,15 @@ No Secrets, accounts, Services, nodes, exec, ReplicaSets. With `watch.scope: nam
 
 ## What it writes
 
-A new actor costs a Deployment or StatefulSet, a TriggerAuthentication, a ScaledObject and one or two writes of its status, besides two events; a restart of the
-operator and a resync cost none. It writes by server-side apply as `asya-operator`, only if the hash in the annotation `asya.sh/desired` differs or
+A new actor costs its finalizer, a Deployment or StatefulSet, a TriggerAuthentication, a ScaledObject and one or two writes of its status, besides two events; a restart of the
+operator and a resync cost none, nor does waiting for the end of a drain. It writes by server-side apply as `asya-operator`, only if the hash in the annotation `asya.sh/desired` differs or
 something that is desired is not there. `spec.replicas` is sent at creation and left to KEDA once KEDA has scaled.
 
 Measured with `python -m python.operator.tests.measure` (Python 3.11, API server in memory): 300 actors created at once are at rest 8 to 15 s later
-with 4.00 writes each; 66 MB without actors, 71 MB with 300, 78 MB with 1,000; after a restart with 1,000 actors 77 MB.
+with 4.00 writes each (without the finalizer of the drain, which is one more); 66 MB without actors, 71 MB with 300, 78 MB with 1,000; after a restart with 1,000 actors 77 MB.
 On a real API server (`tests/e2e/test_operator.py` with `ASYA_E2E_MANY=300`: Kubernetes 1.34, KEDA 2.20, RabbitMQ, the operator in a pod under its own
 account; calls counted from the API server's audit log; two cores, load 15 of other work): 300 actors, whose creation took 130 s, were all at rest
-340 s after the first; 5.00 writes each, as KEDA's first report costs a second one of the status, and two events. No write after a restart, none
+340 s after the first; 5.00 writes each (again without the drain's finalizer), as KEDA's first report costs a second one of the status, and two events. No write after a restart, none
 at a resync. Memory 79 MB, after the restart 74 MB.
 
 ## When something fails
@@ -126,7 +136,7 @@ at a resync. Memory 79 MB, after the restart 74 MB.
 | failure | behaviour |
 |---|---|
 | the operator is killed, at any moment | the next one repeats; nothing is remembered outside cluster and broker |
-| the operator is down | actors run and scale on |
+| the operator is down | actors run and scale on; a deleted one goes when the operator is back |
 | a leader is stopped and wakes after its Lease | it writes nothing and ends with 1 |
 | the broker is down | `BrokerUnreachable`; existing workloads are still updated, a new one waits for its queue |
 | the API server answers 429 | all calls pause for as long as it asks |

@@ -358,6 +358,11 @@ BEHAVIOURS: dict[str, Behaviour] = {
         source=_ACTOR,
         components=("operator",),
     ),
+    "operator:drain": Behaviour(
+        sentence="A deleted actor works on until nothing is on its way to it, for its time at most; a deleted namespace goes at once.",
+        source="docs/how-to/change-a-flow.md",
+        components=("operator",),
+    ),
     "operator:queue-ends": Behaviour(
         sentence="A queue ends with its actor only where the actor says so, and with messages in it only where it says that too.",
         source=_ACTOR,
@@ -369,7 +374,7 @@ BEHAVIOURS: dict[str, Behaviour] = {
         components=("operator",),
     ),
     "operator:no-idle-writes": Behaviour(
-        sentence="A new actor costs at most five writes; a restart of the operator and a resync cost none.",
+        sentence="A new actor costs five writes, six where KEDA is late; a restart of the operator and a resync cost none.",
         source=_OPERATOR,
         components=("operator",),
     ),
@@ -387,6 +392,21 @@ BEHAVIOURS: dict[str, Behaviour] = {
         sentence="Uninstalling the operator leaves definition, actors, queues and running pods; the next one takes them up.",
         source=_OPERATOR,
         components=("operator", "charts"),
+    ),
+    "release:upgrade": Behaviour(
+        sentence="From the previous release to this one and back, by the documented commands and under load, no envelope is lost.",
+        source="UPGRADE.md",
+        components=("charts", "operator", "sidecar", "gateway", "crew"),
+    ),
+    "release:compatible": Behaviour(
+        sentence="Beside the previous release, the resource AsyncActor has lost no field, narrows none, wants none more, keeps each default.",
+        source="UPGRADE.md",
+        components=("operator", "charts"),
+    ),
+    "release:same-bytes": Behaviour(
+        sentence="A release that is made twice of one commit and the same images is the same bytes, charts by either Helm.",
+        source="docs/contributing/release.md",
+        components=("charts",),
     ),
     "operator:restricted": Behaviour(
         sentence='Every pod that is made of an actor passes Pod Security "restricted", whatever the actor asks for.',

@@ -11,7 +11,7 @@ import sys
 import uuid
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import pytest
 from pytest_helm_charts.clusters import ExistingCluster
@@ -30,8 +30,9 @@ ACCOUNT = f"{SYSTEM}/asya-operator"
 """The operator's, as `Audit` names it."""
 OPERATOR_VALUES: dict[str, Any] = {
     "transports": {"rabbitmq": {"host": "rabbitmq.infra.svc", "managementUrl": "http://rabbitmq.infra.svc:15672"}},
-    # Half a minute by default, which stories about queues would wait for.
+    # Half a minute by default each, which stories about queues and deleted actors would wait for.
     "reconcile": {"queueInterval": "5s"},
+    "drain": {"quietPeriod": "10s"},
     "gateway": {"internalUrl": "http://asya-gateway-internal.{namespace}.svc:8081"},
 }
 
@@ -70,11 +71,15 @@ def kube(cluster_environment: dict[str, str]) -> Kube:
     kubeconfig = cluster_environment["KUBECONFIG"]
     kube = Kube(kubeconfig) if Path(kubeconfig).exists() else None
     if kube is None or not kube.is_ready():
-        missing = "the cluster does not run: make cluster-up"
-        if os.environ.get("CI"):
-            pytest.fail(missing, pytrace=False)
-        pytest.skip(missing)
+        absent("the cluster does not run: make cluster-up")
     return kube
+
+
+def absent(missing: str) -> NoReturn:
+    """Something that a story needs is not here: a skip on a laptop, a failure where CI is set."""
+    if os.environ.get("CI"):
+        pytest.fail(missing, pytrace=False)
+    pytest.skip(missing)
 
 
 @pytest.fixture(scope="session")

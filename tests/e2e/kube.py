@@ -55,9 +55,9 @@ class Kube:
         """Merge patch of an object. Raises as `create`."""
         return self._done("PATCH", path, body, "application/merge-patch+json")
 
-    def delete(self, path: str) -> None:
-        """Delete an object; not there is done."""
-        status, answer = self._call("DELETE", path)
+    def delete(self, path: str, *, propagation: str | None = None) -> None:
+        """Delete an object; not there is done. `propagation`: what becomes of its children, such as Foreground."""
+        status, answer = self._call("DELETE", path, {"propagationPolicy": propagation} if propagation else None)
         assert status in (200, 202, 404), f"DELETE {path}: {status} {answer!r}"
 
     def _done(self, method: str, path: str, body: Json, kind: str = "application/json") -> Json:
@@ -95,9 +95,9 @@ class Kube:
         """Merge patch of an AsyncActor."""
         return self.merge(f"{ACTORS}/namespaces/{namespace}/{PLURAL}/{name}", patch)
 
-    def delete_actor(self, namespace: str, name: str) -> None:
-        """Ask for an AsyncActor's end; does not wait for it."""
-        self.delete(f"{ACTORS}/namespaces/{namespace}/{PLURAL}/{name}")
+    def delete_actor(self, namespace: str, name: str, *, propagation: str | None = None) -> None:
+        """Ask for an AsyncActor's end; does not wait for it. `propagation`: see `delete`."""
+        self.delete(f"{ACTORS}/namespaces/{namespace}/{PLURAL}/{name}", propagation=propagation)
 
     def condition(self, namespace: str, name: str, kind: str = "Ready") -> dict[str, str]:
         """One condition of an actor's status, of the generation that is wanted now; empty while there is none."""

@@ -1,11 +1,14 @@
 """A deleted actor goes on until nothing is on its way to it: the rule, and what becomes of an actor over the fake API."""
 
 import dataclasses
+from functools import partial
 from typing import Any
 
 import pytest
 from python.operator.tests.bench import Bench, bench
-from python.operator.tests.fake_api import Answer, Call, FakeApi
+from python.operator.tests.fake_api import Answer, Call, Cut, FakeApi
+from python.operator.tests.test_killed import Stage
+from python.operator.tests.test_killed import _run as run_killed
 from python.operator.tests.twins import actor, settings, spec
 
 from asya_core.transports.rabbitmq import topology
@@ -14,6 +17,7 @@ from asya_core.transports.sqs.settings import SqsSettings
 from asya_core.wire.errors import Refused
 from asya_operator.conditions import Depth
 from asya_operator.drain import Finding, Neighbour, Why, find, is_before, limit_seconds, stuck
+from asya_operator.kube import Kube
 from asya_operator.observed import Actor, Child, Progress, cut_actor
 from asya_operator.queues import RabbitQueues
 from asya_operator.settings import OperatorSettings
@@ -506,6 +510,57 @@ def test_spec_that_became_invalid_is_told_and_drains_on(with_api, tmp_path):
             assert api.get("asyncactors", "demo", "ocr") is None
 
     with_api(body)
+
+
+def _dies_at(number: int, *, after: bool) -> Any:
+    """From the k-th call of a reconcile on nothing gets through; the looks in between, six lists each, are not what matters."""
+    seen = 0
+
+    async def hook(call: Call) -> None:
+        nonlocal seen
+        seen += call.verb != "list"
+        if seen == number and call.verb != "list":
+            raise Cut(after=after)
+        if seen >= number:
+            raise Cut(after=False)
+
+    return hook
+
+
+def _fails_at(number: int) -> Any:
+    seen = 0
+
+    async def hook(call: Call) -> None:
+        nonlocal seen
+        seen += call.verb != "list"
+        if seen == number and call.plural != "events":
+            seen += 1
+            raise Answer(500, "disturbed")
+
+    return hook
+
+
+@pytest.mark.behaviour("operator:converges")
+@pytest.mark.parametrize(
+    "disturbed", [partial(_dies_at, after=False), partial(_dies_at, after=True), _fails_at], ids=["before", "after", "500"]
+)
+def test_killed_or_failed_at_each_call_of_a_drain_it_ends_where_an_undisturbed_one_ends(tmp_path, disturbed):
+    def create(api: FakeApi) -> None:
+        api.put("asyncactors", actor(queue={"deletionPolicy": "DeleteIfEmpty"}, drainTimeout="10m"))
+
+    async def body(api: FakeApi, kube: Kube) -> None:
+        stage = await Stage.of(api, kube, (create, delete))
+        wanted, wanted_queues, _ = await stage.play(None)
+        assert wanted_queues == {}
+        for number in range(1, 40):
+            essence, queues, used = await stage.play(disturbed(number))
+            assert essence == wanted, f"call {number}"
+            assert queues == wanted_queues, f"call {number}"
+            if sum(call.verb != "list" for call in api.calls[:used]) < number:
+                break
+        assert 8 <= number < 39
+
+    run_killed(tmp_path, body)
 
 
 def test_messages_that_wait_for_their_next_try_are_in_queues_of_the_namespace_or_in_the_actors_own():

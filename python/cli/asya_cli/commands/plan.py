@@ -1,6 +1,6 @@
 """``asya plan``: options, and what is printed. The work is in `asya_cli.plan`."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import closing
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
@@ -29,11 +29,14 @@ Counts = Mapping[str, int | None]
 @click.argument("new", metavar="NEW")
 @click.option("--kube", is_flag=True, help="Ask the cluster of the kubeconfig what is still queued.")
 @click.option("--context", metavar="NAME", help="Of the kubeconfig, with --kube.")
+@click.option("--no-drain", is_flag=True, help="The operator's drain.timeout is 0s: what goes does not work on.")
 @broker_options
 @talk_options
 @click.pass_context
-def plan(ctx: click.Context, /, old: str, new: str, kube: bool, **given: Any) -> None:
+def plan(ctx: click.Context, /, old: str, new: str, kube: bool, no_drain: bool, **given: Any) -> None:
     """Compare two states of actors: what is added, removed, renamed, changed, and what a removal would strand.
+
+    An actor that goes works on until nothing is on its way to it, unless its drainTimeout is 0s or it moves to another broker.
 
     OLD and NEW are folders (of asya flow compile, a project, or of values files), values files, or either in a Git revision as REV:PATH.
     Without a broker or --kube nothing is known of messages. Exit code 1: messages would be left in, or be on their way to, a queue that
@@ -51,28 +54,32 @@ def plan(ctx: click.Context, /, old: str, new: str, kube: bool, **given: Any) ->
     comparison = compare(before.actors, after.actors, edges=before.edges)
     asked = {*comparison.gone, *(each for names in comparison.upstream.values() for each in names)}
     counts = _counts(asked, kube=kube, given=given)
-    stranded = stranded_by(comparison, counts)
+    drains = frozenset() if no_drain else comparison.drains
+    strands = [name for name in comparison.gone if name not in drains]
+    stranded = stranded_by(comparison, counts, strands)
     if talk.format is Format.JSON:
-        talk.data(pretty_json(_document(comparison, counts, stranded)))
+        talk.data(pretty_json(_document(comparison, counts, stranded, drains)))
     else:
         _tell(talk, comparison, counts)
-    if comparison.gone and counts is None:
-        talk.warning(f"What is queued for {_names(comparison.gone)} was not looked at; give --kube, or --broker-url and --namespace")
+    if drains:
+        talk.info(f"Works on until nothing is on its way to it, for drainTimeout at most: {_names(drains)}")
+    if strands and counts is None:
+        talk.warning(f"What is queued for {_names(strands)} was not looked at; give --kube, or --broker-url and --namespace")
     if stranded and counts is not None:
         places = {*stranded, *(each for name in stranded for each in comparison.upstream.get(name, ()))}
         total = sum(counts.get(each) or 0 for each in places)
         raise Failed(
             "strands_messages",
             f"{total} {'message' if total == 1 else 'messages'} may be stranded: {_names(stranded)}",
-            "keep the old actor until its queue and those before it are empty; see docs/how-to/change-a-flow.md",
+            "let it drain, or keep the old actor until its queue and those before it are empty; see docs/how-to/change-a-flow.md",
         )
 
 
-def stranded_by(comparison: "Comparison", counts: Counts | None) -> dict[str, int]:
-    """Messages that wait for each actor that goes, or may be on their way to it; without those that have none."""
+def stranded_by(comparison: "Comparison", counts: Counts | None, names: Iterable[str]) -> dict[str, int]:
+    """Messages that wait for each of these actors that go, or may be on their way to it; without those that have none."""
     if counts is None:
         return {}
-    found = {name: (counts.get(name) or 0) + _before(comparison, counts, name) for name in comparison.gone}
+    found = {name: (counts.get(name) or 0) + _before(comparison, counts, name) for name in names}
     return {name: count for name, count in found.items() if count}
 
 
@@ -134,12 +141,13 @@ def _queued(comparison: "Comparison", counts: Counts | None, name: str) -> str:
     return f"{text}, {before} in queues before it" if before else text
 
 
-def _document(comparison: "Comparison", counts: Counts | None, stranded: Mapping[str, int]) -> dict[str, Any]:
+def _document(comparison: "Comparison", counts: Counts | None, stranded: Mapping[str, int], drains: Collection[str]) -> dict[str, Any]:
     def queued(name: str) -> dict[str, Any]:
+        goes = {"drains": name in drains}
         if counts is None:
-            return {}
+            return goes
         own = counts.get(name)
-        return ({} if own is None else {"queued": own}) | {"queued_before": _before(comparison, counts, name)}
+        return goes | ({} if own is None else {"queued": own}) | {"queued_before": _before(comparison, counts, name)}
 
     return {
         "is_empty": comparison.is_empty,
@@ -155,7 +163,7 @@ def _document(comparison: "Comparison", counts: Counts | None, stranded: Mapping
             for each in comparison.changed
         ],
         "unchanged": list(comparison.unchanged),
-        "stranded": None if counts is None and comparison.gone else dict(stranded),
+        "stranded": None if counts is None and set(comparison.gone) - set(drains) else dict(stranded),
     }
 
 

@@ -3,6 +3,7 @@
 Called by `asya_cli.commands.plan`. Knows neither files nor Git nor a broker.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -45,6 +46,8 @@ EFFECTS: Final[Mapping[str, Effect]] = {
     "enabled": Effect.NONE,
 }
 """By key of the values, the longest that fits; every other key is part of the pod, so it restarts."""
+
+_NO_TIME: Final = re.compile(r"0+(ms|s|m|h)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +133,7 @@ class Comparison:
         changed: with what changes.
         unchanged: names.
         upstream: by removed or renamed old name: the actors whose messages may be on their way to it.
+        drains: of those that go, the ones that work on until nothing is on its way to them, where the operator lets them.
     """
 
     added: tuple[str, ...] = ()
@@ -138,6 +142,7 @@ class Comparison:
     changed: tuple[Changed, ...] = ()
     unchanged: tuple[str, ...] = ()
     upstream: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    drains: frozenset[str] = frozenset()
 
     @property
     def is_empty(self) -> bool:
@@ -181,6 +186,7 @@ def compare(
         changed=comparison.changed,
         unchanged=comparison.unchanged,
         upstream=upstream,
+        drains=frozenset(name for name in comparison.gone if name not in new and _drains(old[name].values)),
     )
 
 
@@ -207,6 +213,11 @@ def _upstream(name: str, old: Mapping[str, ActorValues], edges: Mapping[str, Ite
                 found.add(source)
                 look.append(source)
     return frozenset(found) - {name}
+
+
+def _drains(values: Mapping[str, Any]) -> bool:
+    """Whether a deleted actor works on; an empty drainTimeout is the operator's."""
+    return _NO_TIME.fullmatch(str(values.get("drainTimeout") or "")) is None
 
 
 def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:

@@ -115,6 +115,13 @@ def test_one_that_moves_leaves_a_queue_behind() -> None:
     assert (comparison.gone, comparison.is_empty) == (("a",), False)
 
 
+def test_what_goes_works_on_unless_it_has_no_time_or_moves() -> None:
+    old = actors(actor("a"), actor("b", drainTimeout="0s"), actor("c", drainTimeout="10m"), actor("d"), actor("e", drainTimeout=""))
+    comparison = compare(old, actors(actor("d", transport="sqs")))
+    assert comparison.gone == ("a", "b", "c", "d", "e")
+    assert comparison.drains == {"a", "c", "e"}
+
+
 def test_change_tells_only_what_there_is() -> None:
     assert Change(key="k", old=None, new=1, effect=Effect.NONE).as_json() == {"key": "k", "new": 1, "effect": "no restart"}
     assert Comparison().is_empty

@@ -50,7 +50,9 @@ def test_change_is_told_line_by_line(asya: Callable[..., Done], changed: Path) -
         "~ start-text-analysis-flow: restarts",
         '    image.tag: "v1" → "v2" (restarts)',
     ]
-    assert "was not looked at" in done.stderr
+    assert "Works on until nothing is on its way to it, for drainTimeout at most: spanish-sentiment, tokenize" in done.stderr
+    assert "was not looked at" not in done.stderr
+    assert "spanish-sentiment, tokenize was not looked at" in asya(COMPILED, changed, "--no-drain").stderr
 
 
 def test_same_folder_is_no_difference(asya: Callable[..., Done]) -> None:
@@ -141,7 +143,7 @@ def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Bro
 
 
 @pytest.mark.behaviour("plan:stranded")
-def test_removal_that_would_strand_messages_exits_1(
+def test_removal_that_would_strand_messages_exits_1_if_the_actor_does_not_work_on(
     asya: Callable[..., Done], changed: Path, broker: tuple[Broker, str, list[str]]
 ) -> None:
     made, namespace, options = broker
@@ -151,14 +153,18 @@ def test_removal_that_would_strand_messages_exits_1(
         for _ in range(count):
             mailbox.send(f"asya-{namespace}-{actor}", b"{}")
     mailbox.close()
-    done = asya(COMPILED, changed, *options)
+    assert asya(COMPILED, changed, *options).returncode == 0, "both work on"
+    done = asya(COMPILED, changed, *options, "--no-drain")
     assert done.returncode == 1
     assert "- spanish-sentiment: removed; 2 queued, 3 in queues before it" in done.stdout
     assert "> tokenize → tokenise: renamed, with a queue of its own; 0 queued, 3 in queues before it" in done.stdout
     assert done.stderr.splitlines()[-2] == "[-] 5 messages may be stranded: spanish-sentiment, tokenize"
-    told = json.loads(asya(COMPILED, changed, *options, "--output", "json").stdout)
+    told = json.loads(asya(COMPILED, changed, *options, "--no-drain", "--output", "json").stdout)
     assert told["stranded"] == {"spanish-sentiment": 5, "tokenize": 3}
-    assert told["removed"] == [{"name": "spanish-sentiment", "queued": 2, "queued_before": 3}]
+    assert told["removed"] == [{"name": "spanish-sentiment", "drains": False, "queued": 2, "queued_before": 3}]
+    told = json.loads(asya(COMPILED, changed, *options, "--output", "json").stdout)
+    assert told["stranded"] == {}
+    assert told["removed"] == [{"name": "spanish-sentiment", "drains": True, "queued": 2, "queued_before": 3}]
     assert asya(COMPILED, COMPILED, *options).returncode == 0
     # The page's commands, in a repository whose last commit has the flow as it was.
     folder = changed.parent
@@ -174,4 +180,4 @@ def test_removal_that_would_strand_messages_exits_1(
         done = asya(*words[2:])
         codes.append(done.returncode)
         assert all(told in page for told in done.stdout.splitlines()[:1] if told.startswith("-")), done.stdout
-    assert codes == [0, 0, 1]
+    assert codes == [0, 0, 0, 1]
