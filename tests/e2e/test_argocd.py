@@ -1,10 +1,11 @@
 """A real Argo CD deploys the text-analysis flow from Git, by the three commands of docs/how-to/deploy-from-git.md and commits alone.
 
-The repository is examples/gitops as it is, but for what the cluster has not: a registry (the charts come from the same repository), the
-environment prod, and the operator's Application, since the operator of the other stories runs. ASYA_E2E_ARGOCD_MINUTES: how long the load
-lasts at least; one round, from no pod to several and back, is always made.
+The repository is examples/gitops as it is, but for what the cluster has not: a registry (the charts come from the same repository) and the
+environment prod. The operator of the other stories makes room for the one that Argo CD installs, and comes back afterwards.
+ASYA_E2E_ARGOCD_MINUTES: how long the load lasts at least; one round, from no pod to several and back, is always made.
 """
 
+import contextlib
 import json
 import os
 import time
@@ -16,7 +17,7 @@ import pytest
 import yaml
 
 from tests.e2e.broker import Broker
-from tests.e2e.conftest import FAILED, broker_secret
+from tests.e2e.conftest import FAILED, OPERATOR_VALUES, SYSTEM, broker_secret, install_operator
 from tests.e2e.gitops_repository import ENVIRONMENT, Repository, applications, argocd_syncs, states, three_commands, watched
 from tests.e2e.helm import ROOT, Helm
 from tests.e2e.kube import Kube
@@ -28,6 +29,7 @@ pytestmark = [pytest.mark.timeout(900 + 60 * MINUTES), pytest.mark.alone]
 
 NAMESPACE = f"asya-{ENVIRONMENT}"
 ARGOCD = "/apis/argoproj.io/v1alpha1/namespaces/argocd"
+DEFINITION = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/asyncactors.asya.sh"
 SETTINGS = "/api/v1/namespaces/argocd/configmaps/argocd-cm"
 START, SLOW = "start-text-analysis-flow", "clean-text"
 BURST = 60
@@ -49,7 +51,7 @@ class Deployed:
 
     def wanted(self) -> set[str]:
         """Names of the Applications that must be there."""
-        platform = {"asya", f"{ENVIRONMENT}-asya-crew", f"{ENVIRONMENT}-asya-gateway"}
+        platform = {"asya", "asya-operator", f"{ENVIRONMENT}-asya-crew", f"{ENVIRONMENT}-asya-gateway"}
         return platform | {f"{ENVIRONMENT}-{actor}" for actor in self.repository.actors()}
 
     def unsettled(self) -> dict[str, tuple[str, str, str]]:
@@ -115,6 +117,7 @@ def deployed(
         repository.sh(fill)
         suit_the_cluster(repository)
         repository.sh(commit)
+        helms["helm4"].run(SYSTEM, "uninstall", "asya-operator", "--wait")
         repository.sh(apply)
         try:
             made.await_settled()
@@ -124,6 +127,7 @@ def deployed(
         yield made
     finally:
         remove(kube)
+        install_operator(kube, helms["helm4"])
         broker.delete_queues(f"asya-{NAMESPACE}-")
 
 
@@ -131,8 +135,8 @@ def suit_the_cluster(repository: Repository) -> None:
     """What a person would change between the first command and the second: addresses, and values that suit two cores."""
     repository.take_charts_from_git()
     argocd = repository.folder / "argocd"
-    (argocd / "10-operator.yaml").unlink()
     repository.sh("rm -r actors/prod tools/prod")
+    repository.rewrite(argocd / "10-operator.yaml", of_the_other_stories)
     repository.rewrite(argocd / "20-namespace.yaml", for_the_environment)
     repository.rewrite(argocd / "30-actors.yaml", looked_at_often)
     for actor in repository.actors():
@@ -145,6 +149,11 @@ def suit_the_cluster(repository: Repository) -> None:
     code = files[module].replace(head, f"{head}    __import__('time').sleep(0.4)\n")
     repository.change(SLOW, source={"files": {module: code}})
     repository.change(SLOW, scaling={"maxReplicas": 3, "queueLength": 2})
+
+
+def of_the_other_stories(application: dict[str, Any]) -> dict[str, Any]:
+    application["spec"]["source"]["helm"]["valuesObject"] = OPERATOR_VALUES
+    return application
 
 
 def for_the_environment(application: dict[str, Any]) -> dict[str, Any] | None:
@@ -168,20 +177,28 @@ def looked_at_often(application_set: dict[str, Any]) -> dict[str, Any]:
 
 
 def remove(kube: Kube) -> None:
-    """All that the commands made, without waiting for anybody's finalizer."""
+    """All that the commands made. The operator goes as Argo CD removes it; the rest without waiting for anybody's finalizer."""
     kube.delete(f"{ARGOCD}/applications/asya")
     kube.delete(f"{ARGOCD}/applicationsets/asya-actors")
     for name in applications(kube):
-        try:
-            kube.merge(f"{ARGOCD}/applications/{name}", {"metadata": {"finalizers": None}})
-        except AssertionError:  # gone in the meantime
-            continue
+        own = ["resources-finalizer.argocd.argoproj.io"] if name == "asya-operator" else None
+        with contextlib.suppress(AssertionError):  # gone in the meantime
+            kube.merge(f"{ARGOCD}/applications/{name}", {"metadata": {"finalizers": own}})
         kube.delete(f"{ARGOCD}/applications/{name}")
+    eventually("Argo CD has removed the operator", lambda: not applications(kube))
     for project in ("platform", "dev", "prod"):
         kube.delete(f"{ARGOCD}/appprojects/asya-{project}")
     patch = yaml.safe_load((ROOT / "examples" / "gitops" / "argocd" / "argocd-cm-patch.yaml").read_text())
     kube.merge(SETTINGS, {"data": dict.fromkeys(patch["data"])})
+    disown(kube)
     kube.delete(f"/api/v1/namespaces/{NAMESPACE}")
+
+
+def disown(kube: Kube) -> None:
+    """The resource definition stays, but is Helm's again alone: what Argo CD has applied would be in the way of another version."""
+    definition = kube.get(DEFINITION)
+    others = [each for each in definition["metadata"]["managedFields"] if each["manager"] != "argocd-controller"]
+    kube.merge(DEFINITION, {"metadata": {"managedFields": others, "annotations": {"argocd.argoproj.io/tracking-id": None}}})
 
 
 def tell(deployed: Deployed) -> None:
