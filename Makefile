@@ -7,7 +7,7 @@ MAKEFLAGS += --no-builtin-rules
 
 VENV := .venv/bin
 
-.PHONY: help setup demo fmt generate verify static unit services contract counts faults charts docs test images cluster-build cluster-up cluster-down test-cluster check bench clean
+.PHONY: help setup demo fmt generate verify static unit services contract counts faults charts docs test images cluster-build cluster-up cluster-down test-cluster check bench release clean
 
 help: ## Print what each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -73,6 +73,9 @@ check: setup static unit ## Before each commit: static and unit
 
 bench: setup ## Benchmarks against other systems: B=B1,B3 chooses, QUICK=1 shortens
 	@ci/bench.sh
+
+release: setup ## Everything that is published, of the commit that is checked out, into dist/VERSION
+	@$(VENV)/python -m ci.release make
 
 clean: ## Remove what setup, tests and runs left in the work tree
 	@rm -rf .venv .asya .coverage .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist build

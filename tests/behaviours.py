@@ -395,12 +395,12 @@ BEHAVIOURS: dict[str, Behaviour] = {
     ),
     "release:upgrade": Behaviour(
         sentence="From the previous release to this one and back, by the documented commands and under load, no envelope is lost.",
-        source="UPGRADE.md",
+        source="docs/contributing/release.md",
         components=("charts", "operator", "sidecar", "gateway", "crew"),
     ),
     "release:compatible": Behaviour(
-        sentence="Beside the previous release, the resource AsyncActor has lost no field, narrows none, wants none more, keeps each default.",
-        source="UPGRADE.md",
+        sentence="Beside the previous release, the resource AsyncActor has lost no field, narrows and wants none more, keeps each default.",
+        source="docs/contributing/release.md",
         components=("operator", "charts"),
     ),
     "release:same-bytes": Behaviour(

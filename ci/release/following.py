@@ -14,6 +14,7 @@ PLACES: dict[str, str] = {
     "python/runtime/asya_runtime.py": r'^__version__ = "{}"$',
     "charts/*/Chart.yaml": r'^(?:version: |appVersion: "|    version: |    - \{{name: \w+, image: asya/\w+:){}',
     "python/*/Dockerfile": r"-t asya/\w+:{} \.$",
+    "UPGRADE.md": r"^helm upgrade .* --version {} ",
     "tests/e2e/images/text-analysis-flow-routers/Dockerfile": r"^FROM asya/runtime:{}$",
 }
 """File → where it holds the version. All else is made of these by `make generate`."""

@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "reference" / "chart-checklist.md"
-RELEASE = "there has been no release yet, and no release script"
 
 
 class Point(NamedTuple):
@@ -33,7 +32,7 @@ GROUPS: dict[str, dict[int, Point]] = {
         9: Point("One object per template, its kind in the file's name; a role per watched namespace is the exception"),
         10: Point("Every named template begins with the chart's name"),
         11: Point("Templates have no tabs, trailing blanks or non-ASCII; yamllint finds nothing"),
-        12: Point("Helm 4 packages twice to the same bytes"),
+        12: Point("Helm 4 packages twice to the same bytes; a release's packages are the same by either Helm"),
     },
     "Values and schema": {
         13: Point("The schema is draft 07 without newer keywords, its expressions Go's"),
@@ -47,7 +46,10 @@ GROUPS: dict[str, dict[int, Point]] = {
         21: Point("No list where users overlay; a second file adds an entry to each map"),
         22: Point("10485760 survives, from a file and by `--set`"),
         23: Point('`"true"`, `"1e3"`, `"0755"`, `"null"` and names such as `y`, `on` reach the environment as they are'),
-        24: Point("A removed or renamed key fails with its new name", "nothing has been removed or renamed yet"),
+        24: Point(
+            "No key of the previous release is gone; one that is removed or renamed fails with its new name",
+            "nothing has been removed or renamed yet",
+        ),
         25: Point("As subchart: `global`, `condition`, two aliases, names and selectors distinct"),
         26: Point("Every sentence against contradictory values is tested"),
     },
@@ -88,7 +90,7 @@ GROUPS: dict[str, dict[int, Point]] = {
         54: Point("Made from the Python model"),
         55: Point("Typed, unknown fields on listed paths only; columns, short name, status; no scale, no category"),
         56: Point("Definition under 256 KiB, release under 512 KiB"),
-        57: Point("Against the last release nothing is removed, narrowed or newly required", RELEASE),
+        57: Point("Against the last release nothing is removed, narrowed or newly required"),
         58: Point("Examples are accepted, bad ones refused; defaults are the chart's"),
         59: Point("Uninstalling keeps definition and AsyncActors"),
     },
@@ -118,11 +120,14 @@ GROUPS: dict[str, dict[int, Point]] = {
         76: Point("Wave and sync options can be set on the AsyncActor"),
     },
     "Supply chain": {
-        77: Point("A release writes `image.digest`", RELEASE),
-        78: Point("Provenance and signing are scripted", RELEASE),
-        79: Point("Bill of materials, pinned actions, least rights", RELEASE),
-        80: Point("A changed chart has a new version; the change log agrees", RELEASE),
-        81: Point("UPGRADE.md has a section per major version", "there has been no major version yet"),
+        77: Point("A release writes `image.digest`"),
+        78: Point("Provenance and signing are scripted"),
+        79: Point(
+            "Bill of materials, pinned actions, least rights",
+            "`.ci/run` calls make; there is no workflow of a forge whose actions could be pinned",
+        ),
+        80: Point("A changed chart has a new version; the change log agrees"),
+        81: Point("UPGRADE.md has a section per version that asks for something, with commands"),
     },
     "Use": {
         82: Point("NOTES: each warning where it belongs and only there; what they name exists"),
@@ -142,13 +147,15 @@ POINTS = {number: point for group in GROUPS.values() for number, point in group.
 def marks() -> dict[int, list[tuple[str, str]]]:
     """(file, test) by point, read from the source."""
     found: dict[int, list[tuple[str, str]]] = {}
-    for file in [path for folder in ("charts", "e2e") for path in sorted((ROOT / "tests" / folder).rglob("test_*.py"))]:
+    for file in [path for folder in ("charts", "e2e", "release") for path in sorted((ROOT / "tests" / folder).rglob("test_*.py"))]:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.FunctionDef):
                 for mark in node.decorator_list:
                     if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.point":
                         number = ast.literal_eval(mark.args[0])
-                        found.setdefault(number, []).append((file.name if file.parent.name == "charts" else f"e2e/{file.name}", node.name))
+                        found.setdefault(number, []).append(
+                            (file.name if file.parent.name == "charts" else f"{file.parent.name}/{file.name}", node.name)
+                        )
     return found
 
 
@@ -160,9 +167,9 @@ def page() -> str:
     lines = [
         "# Check list of the charts",
         "",
-        "For reviewers. What the [charts](charts.md) keep, point by point, and the tests in `tests/charts/` that prove it; those in `e2e/`",
-        "are in `tests/e2e/` and need the test cluster. Made by `python -m tests.charts.checklist` from the tests' own marks; a point",
-        "without a test says why.",
+        "For reviewers. What the [charts](charts.md) keep, point by point, and the tests in `tests/charts/` that prove it. Those in",
+        "`release/` are in `tests/release/`; those in `e2e/` are in `tests/e2e/` and need the test cluster. Made by",
+        "`python -m tests.charts.checklist` from the tests' own marks; a point without a test says why.",
         "",
         f"{whole} of {len(POINTS)} points are proved, {partly} more in part.",
     ]

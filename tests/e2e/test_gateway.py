@@ -1,17 +1,14 @@
 """Quick start, "Using MCP Tools": operator, end actors, gateway and actors by `helm install` alone, then `asya mcp` from a terminal."""
 
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.e2e.caller import NAME, Caller, await_gateway
 from tests.e2e.helm import ROOT
 from tests.e2e.stage import CLAIM, QUICK, RECORDING, STAGE_VOLUME, Stage
 from tests.e2e.waiting import eventually
@@ -21,7 +18,6 @@ pytestmark = pytest.mark.timeout(900)
 TOOLS = ROOT / "examples" / "quickstart" / "tools" / "text-processor.yaml"
 TRIAL = ("--set", "rabbitmq.host=rabbitmq.infra.svc", "--set", "auth.mode=none", "--set", "auth.allowAnonymous=true")
 RECORDS = ("--set", f"results.directory.claimName={CLAIM}")
-NAME = "asya-gateway"
 FAILING = """
 def process(payload):
     if "required_field" not in payload:
@@ -30,57 +26,11 @@ def process(payload):
 """
 
 
-class Caller:
-    """A person's terminal: `kubectl port-forward` in the background, `asya` in front."""
-
-    def __init__(self, stage: Stage, kubectl: Path) -> None:
-        self._stage = stage
-        self._kubectl = kubectl
-        self._forward: subprocess.Popen[str] | None = None
-        self._port = "0"
-
-    def connect(self) -> None:
-        """Forward a port of this machine to the gateway's Service, the same one as before."""
-        self.disconnect()
-        command = [str(self._kubectl), "--kubeconfig", self._stage.kube.kubeconfig, "-n", self._stage.namespace, "port-forward"]
-        port = "" if self._port == "0" else self._port
-        self._forward = subprocess.Popen([*command, f"service/{NAME}", f"{port}:80"], stdout=subprocess.PIPE, text=True)
-        assert self._forward.stdout is not None
-        said = self._forward.stdout.readline()
-        found = re.search(r"127\.0\.0\.1:(\d+) -> 8080", said)
-        assert found is not None, said
-        self._port = found[1]
-
-    def disconnect(self) -> None:
-        if self._forward is not None:
-            self._forward.send_signal(signal.SIGTERM)
-            self._forward.communicate(timeout=30)
-            self._forward = None
-
-    def asya(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run `asya WORDS`, as the quick start does."""
-        environment = {**os.environ, "ASYA_CLI_MCP_URL": f"http://127.0.0.1:{self._port}/"}
-        command = [str(Path(sys.executable).with_name("asya")), *words]
-        return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=400)
-
-
 @pytest.fixture
 def caller(stage: Stage, cluster_environment: dict[str, str]) -> Iterator[Caller]:
     made = Caller(stage, Path(cluster_environment["PATH"].split(":", 1)[0]) / "kubectl")
     yield made
     made.disconnect()
-
-
-def await_gateway(stage: Stage, *, without: str = "") -> str:
-    """Wait until one pod of the gateway is ready and no other is left; gives its name."""
-
-    def ready() -> str:
-        pods = stage.kube.core.list_namespaced_pod(stage.namespace, label_selector="app.kubernetes.io/component=gateway").items
-        conditions = [each for pod in pods for each in pod.status.conditions or []]
-        is_ready = len(pods) == 1 and any(each.type == "Ready" and each.status == "True" for each in conditions)
-        return str(pods[0].metadata.name) if is_ready and pods[0].metadata.name != without else ""
-
-    return eventually("the gateway is ready", ready)
 
 
 def install_gateway(stage: Stage, *arguments: str, values: Any = None) -> str:

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -65,3 +66,13 @@ def test_notes_of_the_real_tree_tell_every_fragment_once() -> None:
 def test_a_previous_release_that_a_shallow_clone_lacks_is_refused_with_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(Refused, match=r"^commit f{40} is not in this repository; fetch it: git fetch --unshallow$"):
         source.export(ROOT, "f" * 40, tmp_path / "tree")
+
+
+@pytest.mark.point(81)
+def test_the_page_on_upgrades_has_a_section_for_this_version_and_its_commands_name_it() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    text = (ROOT / "UPGRADE.md").read_text()
+    assert f"\n### {version.rpartition('.')[0]}\n" in text
+    named = re.findall(r"--version (\S+)", text)
+    assert len(named) == 4
+    assert set(named) == {version}

@@ -29,6 +29,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.point(12)
+@pytest.mark.behaviour("release:same-bytes")
 def test_a_release_made_twice_is_the_same_bytes_whatever_the_times_of_its_files(made: Made, tmp_path: Path) -> None:
     first = files(made.folder)
     for path in made.repository.folder.glob("charts/*/*"):
@@ -114,6 +115,7 @@ def test_what_artifact_hub_is_told_agrees_with_images_and_changelog(made: Made) 
 
 
 @pytest.mark.point(12)
+@pytest.mark.behaviour("release:same-bytes")
 def test_both_helms_pack_the_same_bytes(repository: Repository, tmp_path: Path) -> None:
     built = images(tmp_path)
     packed = [

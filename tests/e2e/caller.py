@@ -1,0 +1,61 @@
+"""A person's terminal in front of a gateway on the cluster. Used by the stories that call one."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.e2e.stage import Stage
+from tests.e2e.waiting import eventually
+
+__all__ = ["NAME", "Caller", "await_gateway"]
+
+NAME = "asya-gateway"
+
+
+class Caller:
+    """A person's terminal: `kubectl port-forward` in the background, `asya` in front."""
+
+    def __init__(self, stage: Stage, kubectl: Path) -> None:
+        self._stage = stage
+        self._kubectl = kubectl
+        self._forward: subprocess.Popen[str] | None = None
+        self._port = "0"
+
+    def connect(self) -> None:
+        """Forward a port of this machine to the gateway's Service, the same one as before."""
+        self.disconnect()
+        command = [str(self._kubectl), "--kubeconfig", self._stage.kube.kubeconfig, "-n", self._stage.namespace, "port-forward"]
+        port = "" if self._port == "0" else self._port
+        self._forward = subprocess.Popen([*command, f"service/{NAME}", f"{port}:80"], stdout=subprocess.PIPE, text=True)
+        assert self._forward.stdout is not None
+        said = self._forward.stdout.readline()
+        found = re.search(r"127\.0\.0\.1:(\d+) -> 8080", said)
+        assert found is not None, said
+        self._port = found[1]
+
+    def disconnect(self) -> None:
+        if self._forward is not None:
+            self._forward.send_signal(signal.SIGTERM)
+            self._forward.communicate(timeout=30)
+            self._forward = None
+
+    def asya(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run `asya WORDS`, as the quick start does."""
+        environment = {**os.environ, "ASYA_CLI_MCP_URL": f"http://127.0.0.1:{self._port}/"}
+        command = [str(Path(sys.executable).with_name("asya")), *words]
+        return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=400)
+
+
+def await_gateway(stage: Stage, *, without: str = "") -> str:
+    """Wait until one pod of the gateway is ready and no other is left; gives its name."""
+
+    def ready() -> str:
+        pods = stage.kube.core.list_namespaced_pod(stage.namespace, label_selector="app.kubernetes.io/component=gateway").items
+        conditions = [each for pod in pods for each in pod.status.conditions or []]
+        is_ready = len(pods) == 1 and any(each.type == "Ready" and each.status == "True" for each in conditions)
+        return str(pods[0].metadata.name) if is_ready and pods[0].metadata.name != without else ""
+
+    return eventually("the gateway is ready", ready)
