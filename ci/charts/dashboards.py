@@ -405,6 +405,12 @@ GATEWAY = Dashboard(
             queries={"{{namespace}}": "sum by (namespace) (asya_gateway_streams{SEL})"},
         ),
         Panel(
+            title="Spans of traces",
+            tells="By what became of them. 0 without an OTLP endpoint.",
+            queries={"{{result}}": "sum by (result) (rate(asya_gateway_spans_total{SEL}[R]))"},
+            unit="ops",
+        ),
+        Panel(
             title="Tools",
             tells="In force; refused = 1 while the files on disk are refused and older ones are in force; reloads in the range.",
             queries={

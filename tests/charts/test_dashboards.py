@@ -2,10 +2,15 @@
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from tests.charts.render import MINIMAL, render
 from tests.monitoring import CHARTS, dashboards, labels, promtool, queries, used
@@ -72,3 +77,34 @@ def test_prometheus_reads_every_query(tmp_path: Path) -> None:
     rules = [{"record": f"q:{number}", "expr": query.replace("$__rate_interval", "1m")} for number, query in enumerate(found)]
     (tmp_path / "queries.yaml").write_text(yaml.safe_dump({"groups": [{"name": "queries", "rules": rules}]}))
     assert f"{len(found)} rules found" in promtool("check", "rules", "queries.yaml", folder=tmp_path)
+
+
+@pytest.mark.point(63)
+@pytest.mark.parametrize("uid", UIDS)
+def test_grafana_knows_every_key_of_a_dashboard(uid: str) -> None:
+    """By the model of Grafana 10.1 that its makers publish, with that of Prometheus' queries: what it does not know it leaves out."""
+    register_default_plugins()
+    given = dashboards()[uid]
+    assert list(left_out(given, json.loads(JSONEncoder().encode(Dashboard.from_json(given))))) == []
+
+
+def test_a_key_that_grafana_does_not_know_is_found() -> None:
+    register_default_plugins()
+    given = dashboards()["asya-flow"]
+    given["panels"][1]["targets"][0]["query"] = "up"
+    given["tittle"] = "Flow"
+    found = list(left_out(given, json.loads(JSONEncoder().encode(Dashboard.from_json(given)))))
+    assert sorted(found) == [".panels.1.targets.0.query", ".tittle"]
+
+
+def left_out(given: Any, taken: Any, path: str = "") -> Iterator[str]:
+    """Where `taken` lacks something of `given` or has another value."""
+    inner = given.items() if isinstance(given, dict) else enumerate(given) if isinstance(given, list) else ()
+    if not inner and given != taken:
+        yield path
+    for key, value in inner:
+        is_there = key in taken if isinstance(given, dict) else key < len(taken)
+        if is_there:
+            yield from left_out(value, taken[key], f"{path}.{key}")
+        else:
+            yield f"{path}.{key}"
