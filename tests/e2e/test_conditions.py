@@ -165,7 +165,7 @@ def test_two_actors_whose_queue_names_clash_share_nothing_and_the_later_is_told(
 @pytest.mark.alone
 @pytest.mark.behaviour("operator:told-in-the-status")
 def test_broker_that_is_away_is_told_and_hurts_no_running_pod(crewed: Stage, cluster_control: Control) -> None:
-    crewed.apply("asleep", queue={"deletionPolicy": "DeleteIfEmpty"})
+    crewed.apply("asleep", queue={"deletionPolicy": "DeleteIfEmpty"}, drainTimeout="0s")
     crewed.apply("awake", scaling={"minReplicas": 1})
     crewed.await_condition("asleep", "Ready", "True", "Napping")
     crewed.await_condition("awake", "Ready", "True", "Running")

@@ -6,7 +6,7 @@ that waits for its next try, no other actor that still names it (for some minute
 still be of an older template that did.
 
 Queues before it are those of its namespace and transport. An actor with the label `asya.sh/flow` is one flow's: of the others, those with
-another flow's label do not count. End actors send nothing, so they never count.
+another flow's label do not count. End actors send nothing, nor do actors that have drained already.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,9 +20,11 @@ from asya_operator.conditions import Depth
 from asya_operator.observed import Actor, Child, unpacked
 from asya_operator.words import RUNTIME_CONTAINER
 
-__all__ = ["FLOW_LABEL", "Finding", "Neighbour", "Why", "find", "is_before", "limit_seconds", "stuck"]
+__all__ = ["DRAIN", "FLOW_LABEL", "Finding", "Neighbour", "Why", "find", "is_before", "limit_seconds", "stuck"]
 
 Json = dict[str, Any]
+DRAIN: Final = "asya.sh/drain"
+"""The finalizer of an actor that drains."""
 FLOW_LABEL: Final = "asya.sh/flow"
 BLIND_MARGIN_SECONDS: Final = 60.0
 """Where nobody counts running messages, quiet must last longer than the longest call by this."""
@@ -76,6 +78,8 @@ def is_before(actor: Actor, other: Actor, *, default_transport: str) -> bool:
         return False
     if (other.transport or default_transport) != (actor.transport or default_transport):
         return False
+    if other.deleted is not None and DRAIN not in other.finalizers:
+        return False  # nobody works on its queue any more
     flow, others = actor.labels.get(FLOW_LABEL), other.labels.get(FLOW_LABEL)
     return flow is None or others is None or flow == others
 

@@ -29,9 +29,8 @@ from asya_operator.reasons import Condition
 from asya_operator.resources import ACTORS
 from asya_operator.settings import OperatorSettings
 
-__all__ = ["DRAIN", "LOOK_SECONDS", "Draining"]
+__all__ = ["LOOK_SECONDS", "Draining"]
 
-DRAIN: Final = "asya.sh/drain"
 SKIP: Final = "asya.sh/skip-drain"
 LOOK_SECONDS: Final = {"rabbitmq": 5.0, "sqs": 15.0}
 """Between two looks at a namespace's queues: one call on RabbitMQ, one for each queue on SQS."""
@@ -111,12 +110,12 @@ class Draining:
         why_stuck = stuck(actor, self._world.workload_of(actor.key)) if finding.why is Why.OWN else ""
         if why_stuck:
             return await self._release(actor, "DrainGivenUp", f"Its queue holds messages and {why_stuck}; queue {observed.queue} has them")
-        if finding.why is not Why.QUIET:
+        if finding.why is Why.QUIET:
+            since = memory.quiet_since = at if memory.quiet_since is None else memory.quiet_since
+            if at - since >= finding.quiet_seconds or age >= limit:
+                return await self._release(actor, "Drained", "Nothing is on its way to it any more")
+        else:
             memory.quiet_since = None
-        elif memory.quiet_since is None:
-            memory.quiet_since = at
-        elif at - memory.quiet_since >= finding.quiet_seconds:
-            return await self._release(actor, "Drained", "Nothing is on its way to it any more")
         if age >= limit:
             return await self._release(actor, "DrainGivenUp", f"Goes after drainTimeout, {limit:g} s, though {finding.text}")
         self._tell_begin(actor, memory, finding)

@@ -19,7 +19,8 @@ from asya_operator.crd import GROUP, KIND, VERSION
 from asya_operator.deletion import FINALIZER, Deletion, finalizer_manifest
 from asya_operator.desired import Desired, desired_children
 from asya_operator.desired.labels import MANAGER, runtime_name
-from asya_operator.draining import DRAIN, Draining
+from asya_operator.drain import DRAIN
+from asya_operator.draining import Draining
 from asya_operator.events import Events
 from asya_operator.gather import Observed, World, gather
 from asya_operator.kube import Kube, NotFound
@@ -208,7 +209,8 @@ class Reconciler:
             waits_for_turn=waits_for_turn,
             draining=draining,
         )
-        self._warn(observed, transport, memory)
+        if not draining:
+            self._warn(observed, transport, memory)
         return await self._finish(actor, facts, memory, observed)
 
     def _desired(self, spec: ActorSpec, actor: Actor, transport: str, memory: Memory) -> Desired:

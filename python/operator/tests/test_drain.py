@@ -33,14 +33,14 @@ DELETED = "2026-01-01T00:00:00Z"
 
 
 def seen(name: str = "ocr", *, flow: str | None = None, status: Json | None = None, env: Json | None = None, **more: Any) -> Actor:
-    """An actor as the operator sees it. `env`: of its container; `more`: of the spec, or `deleted`, `transport`."""
-    deleted = more.pop("deleted", None)
+    """An actor as the operator sees it. `env`: of its container; `more`: of the spec, or `deleted`, and whether it `drains` then."""
+    deleted, drains = more.pop("deleted", None), more.pop("drains", True)
     raw = actor(name, labels={"asya.sh/flow": flow} if flow else {}, **more)
     container = raw["spec"]["workload"]["template"]["spec"]["containers"][0]
     container["env"] = [{"name": key, "value": value} for key, value in (env or {}).items()]
     raw["metadata"] |= {"uid": f"uid-{name}", "resourceVersion": "1", "generation": 2}
     if deleted:
-        raw["metadata"]["deletionTimestamp"] = DELETED
+        raw["metadata"] |= {"deletionTimestamp": DELETED, "finalizers": ["asya.sh/drain"] if drains else ["asya.sh/queue"]}
     return cut_actor(raw | {"status": {"observedGeneration": 2, **(status or {})}})
 
 
@@ -119,10 +119,12 @@ def test_queues_of_another_flow_do_not_count(mine, other, counts):
     assert is_before(seen(flow=mine), seen("first", flow=other), default_transport="rabbitmq") is counts
 
 
-def test_itself_end_actors_and_other_transports_are_not_before_an_actor():
-    for other in (seen(), seen("happy-end"), seen("error-end"), seen("first", transport="sqs")):
+def test_itself_end_actors_other_transports_and_drained_actors_are_not_before_an_actor():
+    drained = seen("first", deleted=True, drains=False)
+    for other in (seen(), seen("happy-end"), seen("error-end"), seen("first", transport="sqs"), drained):
         assert not is_before(seen(), other, default_transport="rabbitmq")
     assert is_before(seen(), seen("first", transport="rabbitmq"), default_transport="rabbitmq")
+    assert is_before(seen(), seen("first", deleted=True), default_transport="rabbitmq")
 
 
 def test_a_router_that_still_names_it_keeps_an_actor_for_the_rest_of_the_change():
@@ -348,10 +350,10 @@ def test_queue_that_is_to_go_goes_after_the_drain(with_api, tmp_path):
 
 def test_time_out_and_annotation_end_it_whatever_is_left(with_api, tmp_path):
     async def body(api: FakeApi) -> None:
-        for name in ("late", "skipped", "changed"):
-            api.put("asyncactors", actor(name, drainTimeout="5m"))
+        for name in ("late", "skipped", "changed", "seen-late"):
+            api.put("asyncactors", actor(name, drainTimeout="5m", labels={"asya.sh/flow": name}))
         async with bench(api, tmp_path) as one:
-            for name in ("late", "skipped", "changed"):
+            for name in ("late", "skipped", "changed", "seen-late"):
                 await one.settle(name)
                 one.queues.held[f"asya-demo-{name}"] = Depth(waiting=3, in_flight=0)
                 delete(api, name)
@@ -360,13 +362,17 @@ def test_time_out_and_annotation_end_it_whatever_is_left(with_api, tmp_path):
             api.edit("asyncactors", "demo", "changed", lambda raw: raw["spec"].update(drainTimeout="0s"))
             for name in ("late", "skipped", "changed"):
                 await one.step(name)
-            assert {key[1] for key in api.objects["asyncactors"]} == {"late"}
+            assert {key[1] for key in api.objects["asyncactors"]} == {"late", "seen-late"}
             one.clock.advance(300)
+            one.queues.held["asya-demo-seen-late"] = NOTHING
             await one.step("late")
+            await one.step("seen-late")
             assert not api.objects["asyncactors"]
-        assert events(api)["DrainGivenUp"] in {
-            "Goes after drainTimeout, 300 s, though its queue holds messages",
-            "Goes without draining, as the annotation asks",
+        told = {(each["involvedObject"]["name"], each["reason"], each["message"]) for each in api.objects["events"].values()}
+        assert told >= {
+            ("late", "DrainGivenUp", "Goes after drainTimeout, 300 s, though its queue holds messages"),
+            ("skipped", "DrainGivenUp", "Goes without draining, as the annotation asks"),
+            ("seen-late", "Drained", "Nothing is on its way to it any more"),
         }
 
     with_api(body)
