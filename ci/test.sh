@@ -35,6 +35,7 @@ case $tier in
     charts)
         ci/helm.sh >/dev/null
         ci/kustomize.sh >/dev/null
+        ci/prometheus.sh >/dev/null
         .venv/bin/pytest -n 2 -q tests/charts
         ;;
     contract | counts | faults) .venv/bin/pytest -q "tests/$tier" ;;
@@ -45,6 +46,7 @@ case $tier in
     all)
         ci/helm.sh >/dev/null || [ -z "${CI:-}" ] # both Helms for tests/charts; on a laptop without npm or Go those are skipped
         ci/kustomize.sh >/dev/null || [ -z "${CI:-}" ]
+        ci/prometheus.sh >/dev/null || [ -z "${CI:-}" ]
         logs=$(mktemp -d); trap 'rm -rf "$logs"' EXIT
         status=0
         echo "test: experiments that hurt their broker begin; they mostly wait, and are printed at the end"
