@@ -122,7 +122,7 @@ def keda(scaled_objects: Json | None, metrics: Json | None) -> Iterator[Check]:
 
 
 def actors(namespace: str, found: Sequence[Json]) -> Iterator[Check]:
-    """The AsyncActors of a namespace: one line for each that is not Ready, with its own sentence."""
+    """The AsyncActors of a namespace: one line for each that is not Ready, with its own sentence, or that is deleted and there."""
     if not found:
         yield odd("actors", f"None in namespace {namespace}", "deploy some, or give --namespace")
         return
@@ -134,6 +134,13 @@ def actors(namespace: str, found: Sequence[Json]) -> Iterator[Check]:
         yield bad(f"actor {name}", f"{reason}{message}", hint)
     if len(troubled) > _NAMED:
         yield bad("actors", f"{len(troubled) - _NAMED} more are not Ready", f"see kubectl -n {namespace} get asya")
+    for each in [each for each in found if each["metadata"].get("deletionTimestamp") and each not in (one for one, _ in troubled)][:_NAMED]:
+        message = _condition(each, "Ready").get("message", "")
+        yield odd(
+            f"actor {each['metadata']['name']}",
+            f"Deleted at {each['metadata']['deletionTimestamp']}, and still there: {message}",
+            "the operator lets it go; see docs/how-to/change-a-flow.md",
+        )
     if not troubled:
         yield good("actors", f"{len(found)} of {len(found)} in namespace {namespace} are Ready")
 

@@ -149,6 +149,14 @@ def test_ready_actors_are_one_line() -> None:
     assert [each.state for each in rules.actors("shop", [])] == [State.ODD]
 
 
+def test_actor_that_is_deleted_and_still_there_is_odd() -> None:
+    going = actor("a", "True", "Draining", "Deleted, and goes on")
+    going = {**going, "metadata": {**going["metadata"], "deletionTimestamp": "2026-01-01T00:00:00Z"}}
+    odd, good = rules.actors("shop", [going, actor("b")])
+    assert told(odd) == (State.ODD, "Deleted at 2026-01-01T00:00:00Z, and still there: Deleted, and goes on")
+    assert told(good) == (State.GOOD, "2 of 2 in namespace shop are Ready")
+
+
 def test_crew_is_both_end_actors() -> None:
     assert told(rules.crew("shop", [actor("happy-end")])) == (State.BAD, "error-end missing in namespace shop")
     assert told(rules.crew("shop", [actor("happy-end"), actor("error-end")]))[0] is State.GOOD
