@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from types import CodeType
 from typing import Any
 
 from asya_flowc import Compilation, Diagnostic, Options, compile_source
@@ -156,8 +158,13 @@ def environment(values: dict[str, str]) -> Iterator[None]:
 def load(done: Compilation) -> dict[str, Any]:
     """The generated module's names."""
     space: dict[str, Any] = {"__name__": "routers"}
-    exec(compile(done.artifacts["routers.py"], "routers.py", "exec"), space)
+    exec(_code(done.artifacts["routers.py"]), space)
     return space
+
+
+@lru_cache(4)
+def _code(text: str) -> CodeType:
+    return compile(text, "routers.py", "exec")
 
 
 def mesh(done: Compilation, payload: Any, *, redeliver: bool = False, tail: Sequence[str] = ("t-1", "t-2")) -> Run:

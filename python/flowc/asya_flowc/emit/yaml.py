@@ -29,7 +29,7 @@ def _key(name: str) -> str:
 
 def _is_block(text: str) -> bool:
     body = text.removesuffix("\n")
-    return "\n" in body and body == text[:-1] and not body.startswith((" ", "\n")) and all(m.isprintable() or m == "\n" for m in text)
+    return "\n" in body and body == text[:-1] and not body.startswith((" ", "\n")) and text.replace("\n", "").isprintable()
 
 
 def dump(value: Mapping[str, Yaml], *, indent: int = 0) -> str:
