@@ -4,13 +4,16 @@ ci/images.sh builds them; here their layers are compressed and described, withou
 kept in the cache under the name of what it was made from, so an unchanged image costs nothing.
 """
 
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import subprocess
 import tarfile
+import uuid
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -70,15 +73,25 @@ def collect(root: Path, names: Sequence[str] = NAMES, *, tree: Path | None = Non
     if done.returncode != 0:
         raise Refused("ci/images.sh could not build an image, see above")
     built = [Path(line.split()[-1]) for line in done.stdout.splitlines()]
-    return [described(name, path, cache() / "images") for name, path in zip(names, built, strict=True)]
+    folder = cache() / "images"
+    folder.mkdir(parents=True, exist_ok=True)
+    first, *others = zip(names, built, strict=True)
+    with (folder / "lock").open("w") as lock, ThreadPoolExecutor(max_workers=2) as pool:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        # The first compresses the base, which the others share.
+        found = [described(*first, folder)]
+        found += pool.map(lambda each: described(*each, folder), others)
+        _forget(folder)
+    return found
 
 
 def described(name: str, built: Path, folder: Path) -> Image:
     """Convert an archive of ci/images.sh, unless that was done already; `folder` keeps what was."""
     archive = folder / f"{built.stem}.oci.tar"
-    if not archive.exists():
+    if archive.exists():
+        os.utime(archive)  # those that are not needed go first
+    else:
         _write(built, archive)
-        _forget(name, folder)
     with tarfile.open(archive) as tar:
         (entry,) = _json(tar, "index.json")["manifests"]
     tag = entry["annotations"]["org.opencontainers.image.ref.name"]
@@ -95,16 +108,17 @@ def copy(image: Image, folder: Path) -> Path:
     return target
 
 
-def _forget(name: str, folder: Path) -> None:
-    """Remove what has not been needed for long: all but the newest archives of an image, and layers that none holds."""
-    for old in sorted(folder.glob(f"{name}-*.oci.tar"), key=lambda each: each.stat().st_mtime)[:-KEPT]:
-        old.unlink()
+def _forget(folder: Path) -> None:
+    """Remove what has not been needed for long: all but the newest archives of each image, and layers that none holds."""
+    for name in NAMES:
+        for old in sorted(folder.glob(f"{name}-*.oci.tar"), key=lambda each: each.stat().st_mtime)[:-KEPT]:
+            old.unlink()
     held = set()
     for archive in folder.glob("*.oci.tar"):
         with tarfile.open(archive) as tar:
             held |= {member.rpartition("/")[2] for member in tar.getnames()}
     for layer in (folder / "layers").glob("*"):
-        if layer.suffix != ".draft" and layer.name.rpartition(".")[2] not in held:
+        if layer.name.rpartition(".")[2] not in held:
             layer.unlink(missing_ok=True)
 
 
@@ -142,7 +156,7 @@ def _layer(source: tarfile.TarFile, member: str, stem: Path) -> Path:
     for found in stem.parent.glob(f"{stem.name}.*"):
         if found.suffix != ".draft":
             return found
-    draft = stem.with_suffix(f".{os.getpid()}.draft")
+    draft = stem.with_suffix(f".{uuid.uuid4().hex}.draft")
     with draft.open("wb") as out:
         compress(_blocks(_open(source, member)), out)
     with draft.open("rb") as stream:

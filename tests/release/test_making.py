@@ -16,10 +16,10 @@ import yaml
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from ci.release import charts, parts, seal
+from ci.release import charts, parts, seal, source
 from ci.release.images import NAMES
 from ci.release.refusal import Refused
-from tests.release.conftest import Made, Repository, helm, images
+from tests.release.conftest import ROOT, Made, Repository, helm, images
 
 CHART_FILES = {f"charts/{name}-0.1.0.tgz" for name in charts.CHARTS}
 
@@ -62,8 +62,8 @@ def test_a_release_holds_what_is_published_and_its_sums_agree(made: Made) -> Non
     assert len((folder / "SHA256SUMS").read_text().splitlines()) == len(expected) - 1
     statement = json.loads((folder / "provenance.json").read_text())
     assert {each["name"] for each in statement["subject"]} == expected - {"SHA256SUMS", "provenance.json"}
-    (source,) = statement["predicate"]["buildDefinition"]["resolvedDependencies"]
-    assert source["digest"] == {"gitCommit": made.repository.git("rev-parse", "HEAD")}
+    (built_of,) = statement["predicate"]["buildDefinition"]["resolvedDependencies"]
+    assert built_of["digest"] == {"gitCommit": made.repository.git("rev-parse", "HEAD")}
 
     validator = JsonStrictValidator(SchemaVersion.V1_6)
     for bill in (folder / "sbom").iterdir():
@@ -80,15 +80,17 @@ def test_a_release_holds_what_is_published_and_its_sums_agree(made: Made) -> Non
 
 @pytest.mark.point(77)
 @pytest.mark.parametrize("engine", ["helm3", "helm4"])
-def test_charts_of_a_release_name_every_image_by_its_digest(repository: Repository, tmp_path: Path, engine: str) -> None:
-    built = images(tmp_path)
-    packed = parts.pack(repository.folder / "charts", built, tmp_path / "packed", helm=helm(), epoch=0)
-    by_name = {image.name: f"{image.repository}@{image.digest}" for image in built}
+def test_charts_of_a_release_name_every_image_by_its_digest(made: Made, engine: str) -> None:
+    listed = [line.split() for line in (made.folder / "images" / "digests.txt").read_text().splitlines()]
+    by_name = {name.removeprefix("asya/").removesuffix(":0.1.0"): f"{name.removesuffix(':0.1.0')}@{digest}" for name, digest in listed}
+    assert set(by_name) == set(NAMES)
 
     def rendered(chart: str, *settings: str) -> str:
         values = [word for setting in settings for word in ("--set", setting)]
-        command = [str(helm(engine)), "template", "release", str(packed.charts[chart]), "--kube-version", "1.34.0", *values]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        package = made.folder / "charts" / f"{chart}-0.1.0.tgz"
+        command = [str(helm(engine)), "template", "release", str(package), "--kube-version", "1.34.0", *values]
+        done: str = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        return done
 
     operator = rendered("asya-operator", "transports.rabbitmq.host=r")
     found = re.findall(r"image: \"?(asya/[^\s\"]+)", operator)
@@ -116,14 +118,13 @@ def test_what_artifact_hub_is_told_agrees_with_images_and_changelog(made: Made) 
 
 @pytest.mark.point(12)
 @pytest.mark.behaviour("release:same-bytes")
-def test_both_helms_pack_the_same_bytes(repository: Repository, tmp_path: Path) -> None:
-    built = images(tmp_path)
-    packed = [
-        parts.pack(repository.folder / "charts", built, tmp_path / engine, helm=helm(engine), epoch=7).charts
-        for engine in ("helm3", "helm4")
-    ]
-    for chart in charts.CHARTS:
-        assert packed[0][chart].read_bytes() == packed[1][chart].read_bytes(), chart
+def test_both_helms_pack_the_same_bytes(made: Made, tmp_path: Path) -> None:
+    epoch = source.head(made.repository.folder).epoch
+    changes = source.fragments(made.repository.folder)
+    sources = made.repository.folder / "charts"
+    packed = parts.pack(sources, images(tmp_path), tmp_path / "packed", helm=helm("helm3"), epoch=epoch, changes=changes)
+    for chart, package in packed.charts.items():
+        assert package.read_bytes() == (made.folder / "charts" / package.name).read_bytes(), chart
 
 
 @pytest.mark.point(80)
@@ -195,14 +196,6 @@ def _behind(repository: Repository, into: Path) -> None:
     repository.commit()
 
 
-def _unpinnable(repository: Repository, into: Path) -> None:
-    file = repository.folder / "charts" / "asya-actor" / "values.yaml"
-    text = file.read_text()
-    begin = text.index("\nsource:")
-    file.write_text(text[:begin] + text[begin:].replace("  digest:", "  hash:", 1))
-    repository.commit()
-
-
 EXPECTED = "expected SLUG.{added,changed,fixed,removed,security}.md with one sentence for users"
 
 
@@ -219,7 +212,6 @@ EXPECTED = "expected SLUG.{added,changed,fixed,removed,security}.md with one sen
         ),
         (_empty, f"changelog.d/fast.added.md is empty; {EXPECTED}"),
         (_behind, "charts/asya-crew/Chart.yaml: version is 0.0.9, pyproject.toml has 0.1.0; make them equal"),
-        (_unpinnable, "charts/asya-actor/values.yaml: there is no source.digest to write a digest into; add it to the chart"),
     ],
     ids=lambda part: part.__name__.strip("_") if callable(part) else "",
 )
@@ -235,10 +227,22 @@ def test_a_wrong_release_is_refused_in_one_line_and_leaves_nothing(
     assert [path for path in into.glob("*") if path.name == "0.1.0" and any(path.iterdir())] == []
 
 
+@pytest.mark.point(77)
+def test_a_chart_without_a_place_for_a_digest_is_refused(tmp_path: Path) -> None:
+    charts.stage(ROOT / "charts", tmp_path / "staged")
+    file = tmp_path / "staged" / "asya-actor" / "values.yaml"
+    before, after = file.read_text().split("\nsource:")
+    file.write_text(before + "\nsource:" + after.replace("  digest:", "  hash:", 1))
+    with pytest.raises(
+        Refused, match=r"^charts/asya-actor/values.yaml: there is no source.digest to write a digest into; add it to the chart$"
+    ):
+        charts.pin(tmp_path / "staged", {"runtime": "sha256:" + "0" * 64}, tag="0.1.0")
+
+
 def test_the_command_prints_a_refusal_as_one_line_and_exits_1(tmp_path: Path) -> None:
-    (tmp_path / "ci").symlink_to(Path(__file__).parents[2] / "ci")
+    (tmp_path / "ci").symlink_to(ROOT / "ci")
     code = "import sys, pathlib; from ci.release import __main__ as m; m.ROOT = pathlib.Path(sys.argv[1]); sys.exit(m.main(['make']))"
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith("release: git status in ")
