@@ -21,7 +21,7 @@ from asya_operator.desired.labels import MANAGER
 from asya_operator.drain import Finding, Neighbour, Why, find, limit_seconds, stuck
 from asya_operator.events import Events
 from asya_operator.gather import Observed, World
-from asya_operator.kube import Kube, NotFound
+from asya_operator.kube import Kube
 from asya_operator.memory import Memory
 from asya_operator.observed import Actor, cut_actor, seconds_of, unpacked
 from asya_operator.queues import Queues
@@ -94,7 +94,7 @@ class Draining:
         Args:
             ended: the namespace is being deleted: what it has goes without asking.
 
-        Raises ApiError and ApiUnavailable of the call that takes the finalizer away.
+        Raises ApiError and ApiUnavailable of the call that takes the finalizer away, Conflict if the actor is gone already.
         """
         actor = observed.actor
         if ended or self._has_nothing(observed):
@@ -195,9 +195,6 @@ class Draining:
             self._events.tell(actor, reason, message)
         self._log.info("actor drained", namespace=actor.namespace, actor=actor.name, reason=reason or "nothing to drain", message=message)
         left = (FINALIZER,) if FINALIZER in actor.finalizers else ()
-        try:
-            answer = await self._kube.apply(ACTORS, finalizer_manifest(actor, left), manager=MANAGER)
-        except NotFound:
-            return
+        answer = await self._kube.apply(ACTORS, finalizer_manifest(actor, left), manager=MANAGER)
         if answer["metadata"].get("finalizers"):  # else it is gone, as the watch will tell
             self._world.actors.put(cut_actor(answer))
