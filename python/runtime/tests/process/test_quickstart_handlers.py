@@ -88,6 +88,15 @@ class LLMJudge:
         self.model = load_llm("/models/judge")
         self.threshold = float(threshold)
     def process(self, envelope: dict) -> dict:
+        # Envelope structure:
+        # {
+        #   "id": "...",
+        #   "payload": {...}, # Your data
+        #   "route": {
+        #     "actors": ["preprocessor", "llm-judge", "postprocessor"],
+        #     "current": 1 # Points to current actor (llm-judge)
+        #   }
+        # }
         payload = envelope["payload"]
         # Run LLM judge
         score = self.model.judge(payload["llm_response"])
