@@ -47,14 +47,15 @@ Port `internal` (8081), no credential.
 """
 
 
-def main() -> None:
+def page() -> str:
+    """The page as Markdown."""
     sections: list[tuple[str, Registry]] = [
         (SIDECAR, SidecarMetrics("").registry),
         (OPERATOR, Metrics().registry),
         (GATEWAY, GatewayMetrics().registry),
     ]
-    PAGE.write_text(HEAD + "".join(prose + registry.markdown_table() for prose, registry in sections), encoding="utf-8")
+    return HEAD + "".join(prose + registry.markdown_table() for prose, registry in sections)
 
 
 if __name__ == "__main__":
-    main()
+    PAGE.write_text(page(), encoding="utf-8")
