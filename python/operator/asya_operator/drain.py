@@ -12,6 +12,7 @@ another flow's label do not count. End actors send nothing, nor do actors that h
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Final
 
 from asya_core.ops.settings import parse_duration
@@ -107,8 +108,10 @@ def find(
     own = queue_name(*actor.key)
     queues = [own, *(queue_name(*each.actor.key) for each in before)]
     is_blind = any((depth := depths.get(queue)) is not None and depth.in_flight is None for queue in queues)
-    timeouts = [_timeout_seconds(each) for each in (actor, *(each.actor for each in before))]
-    needed = max(quiet_seconds, max(timeouts) + BLIND_MARGIN_SECONDS) if is_blind else quiet_seconds
+    needed = quiet_seconds
+    if is_blind:
+        longest = max(_timeout_seconds(each) for each in (actor, *(each.actor for each in before)))
+        needed = max(quiet_seconds, longest + BLIND_MARGIN_SECONDS)
 
     def finding(why: Why, text: str) -> Finding:
         return Finding(why=why, text=text, quiet_seconds=needed)
@@ -160,20 +163,25 @@ def _is_rolling(neighbour: Neighbour) -> bool:
     return not workload.progress.is_observed or workload.progress.updated < workload.progress.replicas
 
 
-def _environment(actor: Actor) -> dict[str, Any]:
-    pod = ((unpacked(actor.body).get("workload") or {}).get("template") or {}).get("spec") or {}
+@lru_cache(maxsize=2048)
+def _handlers(body: bytes) -> frozenset[str]:
+    """What the handler's container says of handlers: its mapping variables, and ``envelope`` if it writes routes. By packed spec: many
+    actors that go together look at the same others again and again."""
+    pod = ((unpacked(body).get("workload") or {}).get("template") or {}).get("spec") or {}
     for container in pod.get("containers") or []:
         if container.get("name") == RUNTIME_CONTAINER:
-            return {str(each.get("name")): each.get("value") for each in container.get("env") or []}
-    return {}
+            given = {str(each.get("name")): each.get("value") for each in container.get("env") or []}
+            mode = {"envelope"} if given.get("ASYA_HANDLER_MODE") == "envelope" else set()
+            return frozenset(name for name in given if name.startswith("ASYA_HANDLER_")) | mode
+    return frozenset()
 
 
 def _writes_routes(actor: Actor) -> bool:
-    return _environment(actor).get("ASYA_HANDLER_MODE") == "envelope"
+    return "envelope" in _handlers(actor.body)
 
 
 def _names(other: Actor, name: str) -> bool:
-    return _variable(name) in _environment(other)
+    return _variable(name) in _handlers(other.body)
 
 
 def _variable(name: str) -> str:
