@@ -11,7 +11,7 @@ import yaml
 
 from tests.charts.helms import Refused
 from tests.charts.made import actor, default_settings, made_workload, settings_of
-from tests.charts.render import MINIMAL, RELEASES, Rendered, ci_files, containers, fullest, pod_specs, render
+from tests.charts.render import CHARTS, MINIMAL, RELEASES, Rendered, ci_files, containers, fullest, pod_specs, render
 from tests.charts.test_agreement import EXAMPLES, FLOWS, release
 from tests.charts.trees import leaves
 
@@ -143,6 +143,7 @@ def image_of(chart: str, document: dict[str, Any], engine: str = "helm4") -> set
 
 
 DIGEST = "sha256:" + "0" * 64
+VERSION = str(yaml.safe_load((CHARTS / "asya-actor" / "Chart.yaml").read_text())["version"])
 GLOBAL = {"global": {"imageRegistry": "g.example.com"}}
 
 
@@ -150,29 +151,29 @@ GLOBAL = {"global": {"imageRegistry": "g.example.com"}}
 @pytest.mark.parametrize(
     ("chart", "document", "image"),
     [
-        ("asya-operator", {}, "asya/operator:0.1.0"),
+        ("asya-operator", {}, f"asya/operator:{VERSION}"),
         ("asya-operator", {"image": {"tag": "x"}}, "asya/operator:x"),
         ("asya-operator", {"image": {"tag": "x", "digest": DIGEST}}, f"asya/operator@{DIGEST}"),
-        ("asya-operator", {"image": {"registry": "r.example.com"}}, "r.example.com/asya/operator:0.1.0"),
+        ("asya-operator", {"image": {"registry": "r.example.com"}}, f"r.example.com/asya/operator:{VERSION}"),
         (
             "asya-operator",
             {"image": {"registry": "r.example.com"}, "global": {"imageRegistry": "g.example.com/x/"}},
-            "g.example.com/x/asya/operator:0.1.0",
+            f"g.example.com/x/asya/operator:{VERSION}",
         ),
-        ("asya-gateway", {}, "asya/gateway:0.1.0"),
+        ("asya-gateway", {}, f"asya/gateway:{VERSION}"),
         ("asya-gateway", {"image": {"registry": "r.example.com", "tag": "x"}}, "r.example.com/asya/gateway:x"),
         ("asya-gateway", {"image": {"tag": "x", "digest": DIGEST}, **GLOBAL}, f"g.example.com/asya/gateway@{DIGEST}"),
-        ("asya-crew", {}, "asya/crew:0.1.0"),
-        ("asya-crew", GLOBAL, "g.example.com/asya/crew:0.1.0"),
+        ("asya-crew", {}, f"asya/crew:{VERSION}"),
+        ("asya-crew", GLOBAL, f"g.example.com/asya/crew:{VERSION}"),
         ("asya-crew", {"image": {"digest": DIGEST}}, f"asya/crew@{DIGEST}"),
         ("asya-actor", {}, "my-processor:v1"),
         ("asya-actor", {"image": {"digest": DIGEST}}, f"my-processor@{DIGEST}"),
         ("asya-actor", GLOBAL, "g.example.com/my-processor:v1"),
-        ("asya-actor", {"image": None, "source": {"files": {"a.py": ""}}}, "asya/runtime:0.1.0"),
+        ("asya-actor", {"image": None, "source": {"files": {"a.py": ""}}}, f"asya/runtime:{VERSION}"),
         (
             "asya-actor",
             {"image": None, "source": {"files": {"a.py": ""}}, **GLOBAL},
-            "g.example.com/asya/runtime:0.1.0",
+            f"g.example.com/asya/runtime:{VERSION}",
         ),
         (
             "asya-actor",

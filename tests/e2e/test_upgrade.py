@@ -185,7 +185,7 @@ def _references(release: Parts) -> dict[str, str]:
 def _running(stage: Stage) -> set[str]:
     """Images of ours in the namespace's pods, the runtime's apart, which holds nothing of ours."""
     pods = stage.kube.core.list_namespaced_pod(stage.namespace).items
-    images = {each.image for pod in pods for each in [*(pod.spec.init_containers or []), *pod.spec.containers]}
+    images = {re.sub(r":[^:@/]+@", "@", each.image) for pod in pods for each in [*(pod.spec.init_containers or []), *pod.spec.containers]}
     return {image for image in images if image.startswith("asya/") and not image.startswith("asya/runtime")}
 
 

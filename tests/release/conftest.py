@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import tarfile
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from ci.release.images import NAMES, Image, described
 from tests.charts.helms import folder
 
 ROOT = Path(__file__).parents[2]
+VERSION = str(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"])
 STATUS = """Package: libc6
 Status: install ok installed
 Version: 2.41-12
@@ -45,7 +47,7 @@ def layer(files: Files) -> bytes:
     return out.getvalue()
 
 
-def archive(folder: Path, name: str, layers: Sequence[Files], *, tag: str = "0.1.0") -> Path:
+def archive(folder: Path, name: str, layers: Sequence[Files], *, tag: str = VERSION) -> Path:
     """An image as ci/images.sh writes it."""
     blobs = [layer(files) for files in layers]
     config = {"architecture": "amd64", "os": "linux", "config": {}, "rootfs": {"type": "layers", "diff_ids": [_id(blob) for blob in blobs]}}
@@ -99,7 +101,7 @@ def images(folder: Path) -> list[Image]:
     base = {"var/lib/dpkg/status": STATUS}
     made = []
     for name in NAMES:
-        own = {f"{SITE}/asya_{name}-0.1.0.dist-info/METADATA": METADATA.format(name=f"asya_{name}", version="0.1.0")}
+        own = {f"{SITE}/asya_{name}-{VERSION}.dist-info/METADATA": METADATA.format(name=f"asya_{name}", version=VERSION)}
         made.append(described(name, archive(built, name, [base, own]), folder / "kept"))
     return made
 

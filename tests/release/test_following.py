@@ -2,14 +2,15 @@
 
 import re
 import shutil
-import tomllib
 from pathlib import Path
 
 import pytest
 
 from ci.release import following, notes, parts, source
 from ci.release.refusal import Refused
-from tests.release.conftest import ROOT
+from tests.release.conftest import ROOT, VERSION
+
+NEXT = "99.2.0"
 
 
 @pytest.fixture
@@ -24,13 +25,13 @@ def copy(tmp_path: Path) -> Path:
 
 
 def begin(folder: Path, version: str) -> None:
-    following.begin(folder, version, old="0.1.0", commit="f" * 40, date="2026-01-02")
+    following.begin(folder, version, old=VERSION, commit="f" * 40, date="2026-01-02")
 
 
 @pytest.mark.point(80)
 def test_next_closes_the_changelog_raises_every_version_and_remembers_what_was_released(copy: Path) -> None:
     told = [sentence for _, sentence in source.fragments(copy)]
-    begin(copy, "0.2.0")
+    begin(copy, NEXT)
     text = (copy / "CHANGELOG.md").read_text()
     assert [sentence for sentence in told if f"- {sentence}" not in text] == []
     assert text.count("\n- ") == len(told)
@@ -38,22 +39,22 @@ def test_next_closes_the_changelog_raises_every_version_and_remembers_what_was_r
     assert parts.previous_commit(copy) == "f" * 40
     files = [file for pattern in following.PLACES for file in copy.glob(pattern)]
     assert len(files) > 10
-    assert [str(file) for file in files if re.search(r"\b0\.1\.0\b", file.read_text())] == []
-    assert all(re.search(r"\b0\.2\.0\b", file.read_text()) for file in files)
+    assert [str(file) for file in files if re.search(rf"\b{re.escape(VERSION)}\b", file.read_text())] == []
+    assert all(re.search(rf"\b{re.escape(NEXT)}\b", file.read_text()) for file in files)
 
 
-@pytest.mark.parametrize("version", ["0.1.0", "v0.2.0", "0.2", "next"])
+@pytest.mark.parametrize("version", [VERSION, f"v{NEXT}", "99.2", "next"])
 def test_what_is_no_next_version_is_refused_and_changes_nothing(copy: Path, version: str) -> None:
     before = {file: file.read_bytes() for file in copy.rglob("*") if file.is_file()}
-    with pytest.raises(Refused, match=f"{re.escape(version)} is no next version of 0.1.0"):
+    with pytest.raises(Refused, match=f"{re.escape(version)} is no next version of {VERSION}"):
         begin(copy, version)
     assert {file: file.read_bytes() for file in copy.rglob("*") if file.is_file()} == before
 
 
 def test_a_place_without_the_version_is_named(copy: Path) -> None:
     (copy / "python" / "crew" / "Dockerfile").write_text("FROM scratch\n")
-    with pytest.raises(Refused, match=r"python/crew/Dockerfile does not hold version 0.1.0 where it should"):
-        begin(copy, "0.2.0")
+    with pytest.raises(Refused, match=f"python/crew/Dockerfile does not hold version {VERSION} where it should"):
+        begin(copy, NEXT)
 
 
 def test_notes_of_the_real_tree_tell_every_fragment_once() -> None:
@@ -70,9 +71,8 @@ def test_a_previous_release_that_a_shallow_clone_lacks_is_refused_with_the_remed
 
 @pytest.mark.point(81)
 def test_the_page_on_upgrades_has_a_section_for_this_version_and_its_commands_name_it() -> None:
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     text = (ROOT / "UPGRADE.md").read_text()
-    assert f"\n### {version.rpartition('.')[0]}\n" in text
+    assert f"\n### {VERSION.rpartition('.')[0]}\n" in text
     named = re.findall(r"--version (\S+)", text)
     assert len(named) == 4
-    assert set(named) == {version}
+    assert set(named) == {VERSION}

@@ -10,7 +10,7 @@ from typing import Any
 
 from ci.release.contents import Package, of_image, parse_metadata
 from ci.release.images import described
-from tests.release.conftest import METADATA, SITE, STATUS, archive, layer
+from tests.release.conftest import METADATA, SITE, STATUS, VERSION, archive, layer
 
 
 def members(path: Path) -> dict[str, bytes]:
@@ -31,13 +31,13 @@ def test_every_blob_of_an_archive_is_what_its_digest_says_and_layers_unpack_to_t
 
     (entry,) = json.loads(held["index.json"])["manifests"]
     assert entry["digest"] == image.digest
-    assert entry["annotations"]["io.containerd.image.name"] == "docker.io/asya/crew:0.1.0"
+    assert entry["annotations"]["io.containerd.image.name"] == f"docker.io/asya/crew:{VERSION}"
     manifest: dict[str, Any] = json.loads(blobs[image.digest.removeprefix("sha256:")])
     config = json.loads(blobs[manifest["config"]["digest"].removeprefix("sha256:")])
     layers = [blobs[each["digest"].removeprefix("sha256:")] for each in manifest["layers"]]
     assert [len(each) for each in layers] == [each["size"] for each in manifest["layers"]]
     assert [f"sha256:{sha256(gzip.decompress(each))}" for each in layers] == config["rootfs"]["diff_ids"]
-    assert (image.repository, image.tag) == ("asya/crew", "0.1.0")
+    assert (image.repository, image.tag) == ("asya/crew", VERSION)
 
 
 def test_an_unchanged_image_keeps_its_digest_and_a_changed_one_gets_another(tmp_path: Path) -> None:

@@ -19,9 +19,9 @@ from cyclonedx.validation.json import JsonStrictValidator
 from ci.release import charts, parts, seal, source
 from ci.release.images import NAMES
 from ci.release.refusal import Refused
-from tests.release.conftest import ROOT, Made, Repository, helm, images
+from tests.release.conftest import ROOT, VERSION, Made, Repository, helm, images
 
-CHART_FILES = {f"charts/{name}-0.1.0.tgz" for name in charts.CHARTS}
+CHART_FILES = {f"charts/{name}-{VERSION}.tgz" for name in charts.CHARTS}
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -43,19 +43,19 @@ def test_a_release_made_twice_is_the_same_bytes_whatever_the_times_of_its_files(
 @pytest.mark.point(79)
 def test_a_release_holds_what_is_published_and_its_sums_agree(made: Made) -> None:
     folder = made.folder
-    assert folder.name == "0.1.0"
+    assert folder.name == VERSION
     expected = {
-        "asya-0.1.0-py3-none-any.whl",
-        "asya-0.1.0.tar.gz",
+        f"asya-{VERSION}-py3-none-any.whl",
+        f"asya-{VERSION}.tar.gz",
         "NOTES.md",
         "CHANGELOG.md",
         "UPGRADE.md",
         "SHA256SUMS",
         "provenance.json",
     }
-    expected |= CHART_FILES | {"images/digests.txt", "sbom/asya-0.1.0.cdx.json"}
+    expected |= CHART_FILES | {"images/digests.txt", f"sbom/asya-{VERSION}.cdx.json"}
     for image in NAMES:
-        expected |= {f"images/asya-{image}-0.1.0.oci.tar", f"sbom/image-{image}-0.1.0.cdx.json"}
+        expected |= {f"images/asya-{image}-{VERSION}.oci.tar", f"sbom/image-{image}-{VERSION}.cdx.json"}
     assert set(files(folder)) == expected
 
     subprocess.run(["sha256sum", "--check", "--quiet", "--strict", "SHA256SUMS"], cwd=folder, check=True)
@@ -68,13 +68,13 @@ def test_a_release_holds_what_is_published_and_its_sums_agree(made: Made) -> Non
     validator = JsonStrictValidator(SchemaVersion.V1_6)
     for bill in (folder / "sbom").iterdir():
         assert validator.validate_str(bill.read_text()) is None, bill.name
-    held = json.loads((folder / "sbom" / "image-crew-0.1.0.cdx.json").read_text())["components"]
-    assert {each["purl"] for each in held} == {"pkg:deb/debian/libc6@2.41-12?arch=amd64", "pkg:pypi/asya-crew@0.1.0"}
-    needed = {each["name"] for each in json.loads((folder / "sbom" / "asya-0.1.0.cdx.json").read_text())["components"]}
+    held = json.loads((folder / "sbom" / f"image-crew-{VERSION}.cdx.json").read_text())["components"]
+    assert {each["purl"] for each in held} == {"pkg:deb/debian/libc6@2.41-12?arch=amd64", f"pkg:pypi/asya-crew@{VERSION}"}
+    needed = {each["name"] for each in json.loads((folder / "sbom" / f"asya-{VERSION}.cdx.json").read_text())["components"]}
     assert {"pika", "msgspec", "click", "kubernetes", "starlette"} <= needed
     assert needed & {"pytest", "towncrier", "ruff"} == set()
 
-    with zipfile.ZipFile(folder / "asya-0.1.0-py3-none-any.whl") as wheel:
+    with zipfile.ZipFile(folder / f"asya-{VERSION}-py3-none-any.whl") as wheel:
         assert {entry.date_time for entry in wheel.infolist()} == {(2026, 1, 2, 3, 4, 4)}
 
 
@@ -82,20 +82,22 @@ def test_a_release_holds_what_is_published_and_its_sums_agree(made: Made) -> Non
 @pytest.mark.parametrize("engine", ["helm3", "helm4"])
 def test_charts_of_a_release_name_every_image_by_its_digest(made: Made, engine: str) -> None:
     listed = [line.split() for line in (made.folder / "images" / "digests.txt").read_text().splitlines()]
-    by_name = {name.removeprefix("asya/").removesuffix(":0.1.0"): f"{name.removesuffix(':0.1.0')}@{digest}" for name, digest in listed}
+    untagged = {name.removesuffix(f":{VERSION}"): digest for name, digest in listed}
+    by_name = {name.removeprefix("asya/"): f"{name}@{digest}" for name, digest in untagged.items()}
     assert set(by_name) == set(NAMES)
 
     def rendered(chart: str, *settings: str) -> str:
         values = [word for setting in settings for word in ("--set", setting)]
-        package = made.folder / "charts" / f"{chart}-0.1.0.tgz"
+        package = made.folder / "charts" / f"{chart}-{VERSION}.tgz"
         command = [str(helm(engine)), "template", "release", str(package), "--kube-version", "1.34.0", *values]
         done: str = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         return done
 
     operator = rendered("asya-operator", "transports.rabbitmq.host=r")
     found = re.findall(r"image: \"?(asya/[^\s\"]+)", operator)
-    assert sorted(found) == sorted([by_name["sidecar"], by_name["operator"], by_name["operator"]]), "of it, of its test, of sidecars"
-    assert 'app.kubernetes.io/version: "0.1.0"' in operator
+    sidecar = by_name["sidecar"].replace("@", f":{VERSION}@")
+    assert sorted(found) == sorted([sidecar, by_name["operator"], by_name["operator"]]), "of sidecars, of it, of its test"
+    assert f'app.kubernetes.io/version: "{VERSION}"' in operator
     assert set(re.findall(r"image: (\S+)", rendered("asya-crew", "storage.s3.bucket=b"))) == {by_name["crew"]}
     assert set(re.findall(r"image: (\S+)", rendered("asya-gateway", "rabbitmq.host=r"))) == {by_name["gateway"]}
     actor = rendered("asya-actor", "handler=a.b", r"source.files.a\.py=x", "global.imageRegistry=r.example.com")
@@ -107,13 +109,14 @@ def test_what_artifact_hub_is_told_agrees_with_images_and_changelog(made: Made) 
     digests = dict(line.split() for line in (made.folder / "images" / "digests.txt").read_text().splitlines())
     changes = [{"kind": "added", "description": "It is `fast`."}, {"kind": "fixed", "description": "It is not slow."}]
     for chart in charts.CHARTS:
-        with tarfile.open(made.folder / "charts" / f"{chart}-0.1.0.tgz") as tar:
+        with tarfile.open(made.folder / "charts" / f"{chart}-{VERSION}.tgz") as tar:
             stream = tar.extractfile(f"{chart}/Chart.yaml")
             assert stream is not None
             told = yaml.safe_load(stream)["annotations"]
         assert yaml.safe_load(told["artifacthub.io/changes"]) == changes
         for entry in yaml.safe_load(told["artifacthub.io/images"]):
-            assert entry["image"] == f"asya/{entry['name']}@{digests['asya/' + entry['name'] + ':0.1.0']}"
+            name = f"asya/{entry['name']}"
+            assert entry["image"] == f"{name}@{digests[f'{name}:{VERSION}']}"
 
 
 @pytest.mark.point(12)
@@ -129,7 +132,7 @@ def test_both_helms_pack_the_same_bytes(made: Made, tmp_path: Path) -> None:
 
 @pytest.mark.point(80)
 def test_the_changelog_gets_a_section_from_the_fragments_which_stay(made: Made) -> None:
-    section = "## 0.1.0 (2026-01-02)\n\n### Added\n\n- It is `fast`.\n\n### Fixed\n\n- It is not slow.\n"
+    section = f"## {VERSION} (2026-01-02)\n\n### Added\n\n- It is `fast`.\n\n### Fixed\n\n- It is not slow.\n"
     assert (made.folder / "NOTES.md").read_text() == section
     text = (made.folder / "CHANGELOG.md").read_text()
     assert section in text
@@ -150,7 +153,7 @@ def test_a_signed_release_is_verified_by_helm_and_by_gnupg(made: Made, tmp_path:
         subprocess.run([*gpg, "--verify", seal.sign(sums, key), sums], check=True, capture_output=True)
         ring = tmp_path / "ring.gpg"
         ring.write_bytes(subprocess.run([*gpg, "--export"], check=True, capture_output=True).stdout)
-        package = Path(shutil.copy(made.folder / "charts" / "asya-crew-0.1.0.tgz", tmp_path))
+        package = Path(shutil.copy(made.folder / "charts" / f"asya-crew-{VERSION}.tgz", tmp_path))
         seal.sign_chart(package, key)
         for engine in ("helm3", "helm4"):
             subprocess.run([helm(engine), "verify", package, "--keyring", ring], check=True, capture_output=True)
@@ -165,11 +168,11 @@ def _dirty(repository: Repository, into: Path) -> None:
 
 
 def _exists(repository: Repository, into: Path) -> None:
-    (into / "0.1.0").mkdir(parents=True)
+    (into / VERSION).mkdir(parents=True)
 
 
 def _tagged(repository: Repository, into: Path) -> None:
-    repository.git("tag", "v0.1.0")
+    repository.git("tag", f"v{VERSION}")
     (repository.folder / "more").touch()
     repository.commit()
 
@@ -192,7 +195,7 @@ def _empty(repository: Repository, into: Path) -> None:
 
 def _behind(repository: Repository, into: Path) -> None:
     file = repository.folder / "charts" / "asya-crew" / "Chart.yaml"
-    file.write_text(file.read_text().replace("\nversion: 0.1.0", "\nversion: 0.0.9"))
+    file.write_text(file.read_text().replace(f"\nversion: {VERSION}", "\nversion: 0.0.9"))
     repository.commit()
 
 
@@ -203,7 +206,7 @@ EXPECTED = "expected SLUG.{added,changed,fixed,removed,security}.md with one sen
     ("change", "line"),
     [
         (_dirty, "README.md differs from the commit; commit or remove it, a release is made of a commit alone"),
-        (_exists, "0.1.0 exists; a version is released once: raise it (python -m ci.release next VERSION) or remove the folder"),
+        (_exists, f"{VERSION} exists; a version is released once: raise it (python -m ci.release next VERSION) or remove the folder"),
         (_tagged, "another commit; raise it (python -m ci.release next VERSION)"),
         (_silent, "changelog.d has no fragment; a release without a change for users is none: add SLUG.changed.md with one sentence"),
         (
@@ -211,7 +214,7 @@ EXPECTED = "expected SLUG.{added,changed,fixed,removed,security}.md with one sen
             f"changelog.d/more.improved.md has a wrong name; {EXPECTED}",
         ),
         (_empty, f"changelog.d/fast.added.md is empty; {EXPECTED}"),
-        (_behind, "charts/asya-crew/Chart.yaml: version is 0.0.9, pyproject.toml has 0.1.0; make them equal"),
+        (_behind, f"charts/asya-crew/Chart.yaml: version is 0.0.9, pyproject.toml has {VERSION}; make them equal"),
     ],
     ids=lambda part: part.__name__.strip("_") if callable(part) else "",
 )
@@ -224,7 +227,7 @@ def test_a_wrong_release_is_refused_in_one_line_and_leaves_nothing(
         repository.make(into)
     assert str(refused.value).endswith(line)
     assert "\n" not in str(refused.value)
-    assert [path for path in into.glob("*") if path.name == "0.1.0" and any(path.iterdir())] == []
+    assert [path for path in into.glob("*") if path.name == VERSION and any(path.iterdir())] == []
 
 
 @pytest.mark.point(77)
@@ -236,7 +239,7 @@ def test_a_chart_without_a_place_for_a_digest_is_refused(tmp_path: Path) -> None
     with pytest.raises(
         Refused, match=r"^charts/asya-actor/values.yaml: there is no source.digest to write a digest into; add it to the chart$"
     ):
-        charts.pin(tmp_path / "staged", {"runtime": "sha256:" + "0" * 64}, tag="0.1.0")
+        charts.pin(tmp_path / "staged", {"runtime": "sha256:" + "0" * 64}, tag=VERSION)
 
 
 def test_the_command_prints_a_refusal_as_one_line_and_exits_1(tmp_path: Path) -> None:

@@ -36,8 +36,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- include "asya-operator.reference" (list .Values.image .Values.global .Chart.AppVersion) -}}
 {{- end }}
 
+{{- /* With a digest the tag stays in it, for status.sidecarVersion; only the digest counts. */ -}}
 {{- define "asya-operator.sidecarImage" -}}
-{{- include "asya-operator.reference" (list (.Values.sidecar).image .Values.global .Chart.AppVersion) -}}
+{{- $image := (.Values.sidecar).image | default dict }}{{ $tag := ternary (printf ":%s@" (toString $image.tag)) "@" (not (not $image.tag)) -}}
+{{- include "asya-operator.reference" (list $image .Values.global .Chart.AppVersion) | replace "@" $tag -}}
 {{- end }}
 
 {{- /* The namespaces of scope namespace, sorted. */ -}}

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
+import asya_core
 from asya_cli.errors import Failed, Interrupted, TimedOut, nearest
 from asya_cli.exit_codes import MEANINGS, ExitCode, exit_code_of
 from asya_cli.main import COMMANDS, asya
@@ -96,7 +97,7 @@ def test_unknown_command_names_the_nearest():
 
 def test_version_is_the_projects():
     done = subprocess.run([sys.executable, "-m", "asya_cli", "--version"], capture_output=True, text=True, timeout=60, check=False)
-    assert done.stdout == "asya 0.1.0\n"
+    assert done.stdout == f"asya {asya_core.__version__}\n"
 
 
 def test_nothing_near_lists_what_is_known():

@@ -474,9 +474,15 @@ def test_operators_sidecar_env_may_refer_to_a_secret_and_null_leaves_out():
 
 @pytest.mark.parametrize(
     ("image", "version"),
-    [("asya/sidecar:0.1.0", "0.1.0"), ("r:5000/asya/sidecar", "latest"), ("r:5000/a/s:1", "1"), ("a/s@sha256:ab", "sha256:ab")],
+    [
+        ("asya/sidecar:0.1.0", "0.1.0"),
+        ("r:5000/asya/sidecar", "latest"),
+        ("r:5000/a/s:1", "1"),
+        ("r:5000/a/s@sha256:ab", "sha256:ab"),
+        ("r:5000/a/s:0.1.0@sha256:ab", "0.1.0"),
+    ],
 )
-def test_version_of_the_sidecar_is_its_tag_or_digest(image, version):
+def test_version_of_the_sidecar_is_its_tag_else_its_digest(image, version):
     from asya_operator.desired.sidecar import sidecar_version
 
     assert sidecar_version(image) == version

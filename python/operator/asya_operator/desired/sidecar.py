@@ -22,11 +22,10 @@ METRICS_PORT: Final = 9464
 
 
 def sidecar_version(image: str) -> str:
-    """Tag or digest of an image, for people; ``latest`` without either."""
-    if "@" in image:
-        return image.partition("@")[2]
-    last = image.rpartition("/")[2]
-    return last.partition(":")[2] or "latest"
+    """Tag of an image, else its digest, for people; ``latest`` without either."""
+    named, _, digest = image.partition("@")
+    tag = named.rpartition("/")[2].partition(":")[2]
+    return tag or digest or "latest"
 
 
 def sidecar_container(spec: ActorSpec, settings: OperatorSettings, *, transport: str, grace_seconds: int) -> Json:
