@@ -14,6 +14,12 @@ PLACES: dict[str, str] = {
     "python/runtime/asya_runtime.py": r'^__version__ = "{}"$',
     "charts/*/Chart.yaml": r'^(?:version: |appVersion: "|    version: |    - \{{name: \w+, image: asya/\w+:){}',
     "python/*/Dockerfile": r"-t asya/\w+:{} \.$",
+    "examples/gitops/argocd/[1-9]*.yaml": r'targetRevision: {0}$|"chartVersion" "{0}"',
+    "charts/asya-actor/ci/03-full-values.yaml": r"chartVersion: {}\}}$",
+    "examples/gitops/argocd/README.md": r"chartVersion: {}\}}",
+    "examples/gitops/flux/platform/charts.yaml": r"ref: \{{tag: {}\}}$",
+    "docs/how-to/check-an-installation.md": r"Python \S+, asya {}$",
+    "docs/how-to/watch-an-actor.md": r"Sidecar Version: +{}$",
     "UPGRADE.md": r"^helm upgrade .* --version {} ",
     "tests/e2e/images/text-analysis-flow-routers/Dockerfile": r"^FROM asya/runtime:{}$",
 }

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,21 @@ def test_next_closes_the_changelog_raises_every_version_and_remembers_what_was_r
     assert len(files) > 10
     assert [str(file) for file in files if re.search(rf"\b{re.escape(VERSION)}\b", file.read_text())] == []
     assert all(re.search(rf"\b{re.escape(NEXT)}\b", file.read_text()) for file in files)
+
+
+def test_no_page_example_or_chart_names_the_version_where_next_does_not_look() -> None:
+    shown = ["charts", "examples", "docs/how-to", "docs/tutorials", "README.md", "UPGRADE.md"]
+    listed = subprocess.run(["git", "ls-files", *shown], cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
+    places = {file: expression for pattern, expression in following.PLACES.items() for file in ROOT.glob(pattern)}
+    missed = [
+        f"{name}: {line.strip()}"
+        for name in listed
+        if (ROOT / name).is_file() and name != "charts/asya-operator/files/asya_runtime.py"  # made by make generate
+        for line in (ROOT / name).read_text(encoding="utf-8", errors="replace").splitlines()
+        if re.search(rf"(?<![\d.]){re.escape(VERSION)}(?![\d.])", line)
+        and not ((ROOT / name) in places and re.search(places[ROOT / name].format(re.escape(VERSION)), line))
+    ]
+    assert missed == []
 
 
 @pytest.mark.parametrize("version", [VERSION, f"v{NEXT}", "99.2", "next"])
