@@ -79,8 +79,8 @@ def collect(root: Path, names: Sequence[str] = NAMES, *, tree: Path | None = Non
     with (folder / "lock").open("w") as lock, ThreadPoolExecutor(max_workers=2) as pool:
         fcntl.flock(lock, fcntl.LOCK_EX)
         # The first compresses the base, which the others share.
-        found = [described(*first, folder)]
-        found += pool.map(lambda each: described(*each, folder), others)
+        found = [described(first[0], first[1], folder)]
+        found += pool.map(lambda each: described(each[0], each[1], folder), others)
         _forget(folder)
     return found
 

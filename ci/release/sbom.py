@@ -20,6 +20,7 @@ from packaging.requirements import Requirement
 
 from ci.release.contents import Package, parse_metadata, read_archive
 from ci.release.images import Image
+from ci.release.refusal import Refused
 
 __all__ = ["installed", "of_distribution", "of_image", "write"]
 
@@ -44,9 +45,9 @@ def of_distribution(name: str, version: str, *, epoch: int) -> Bom:
 def installed(name: str) -> list[Package]:
     """The distributions that this one needs, directly or not, its users' extras included, as they are in this environment.
 
-    Those for other systems or Pythons are left out.
+    Those for other systems or Pythons are left out. Raises Refused for one that is not installed.
     """
-    own = metadata.distribution(name)
+    own = _distribution(name)
     extras = {extra for extra in own.metadata.get_all("Provides-Extra") or [] if extra not in DEVELOPMENT}
     waiting, seen = [(name, frozenset(extras))], set()
     while waiting:
@@ -54,12 +55,19 @@ def installed(name: str) -> list[Package]:
         if current in seen:
             continue
         seen.add(current)
-        for line in metadata.distribution(current[0]).requires or []:
+        for line in _distribution(current[0]).requires or []:
             requirement = Requirement(line)
             if requirement.marker is None or any(requirement.marker.evaluate({"extra": extra}) for extra in ("", *current[1])):
                 waiting.append((requirement.name, frozenset(requirement.extras)))
-    found = {parse_metadata(metadata.distribution(each).read_text("METADATA") or "") for each, _ in seen}
+    found = {parse_metadata(_distribution(each).read_text("METADATA") or "") for each, _ in seen}
     return sorted(package for package in found if package.name != name)
+
+
+def _distribution(name: str) -> metadata.Distribution:
+    try:
+        return metadata.distribution(name)
+    except metadata.PackageNotFoundError:
+        raise Refused(f"{name} is not installed, so the bill of materials would lack it; run make setup") from None
 
 
 def write(bom: Bom, file: Path) -> None:
