@@ -69,7 +69,9 @@ accounts that `podPolicy` of its chart does not allow (`PodTemplateRefused`).
 | `asya.sh/drain` | `drainTimeout`, or else the operator's `drain.timeout`, is above 0 | when nothing is on its way to the deleted actor, after that time, by the annotation, or with its namespace |
 | `asya.sh/queue` | `queue.deletionPolicy` is not `Retain` | when the queue is gone, by the annotation, or five minutes after its namespace was deleted |
 
-The drain comes first. Nothing else of an AsyncActor but its status is ever written.
+The drain comes first. Nothing else of an AsyncActor but its status is ever written. A deleted actor needs what its pods mount: of the release of the chart `asya-actor` that is the
+ConfigMap with `source.files`, of which the operator keeps a copy, `NAME.source`, while `asya.sh/drain` is there. Secrets and `extraObjects` of a release go with it at once: put what pods mount
+into a release of its own.
 
 ## What the operator adds to a pod
 
@@ -120,7 +122,7 @@ No Secrets, accounts, Services, nodes, exec, ReplicaSets. With `watch.scope: nam
 
 ## What it writes
 
-A new actor costs its finalizer, a Deployment or StatefulSet, a TriggerAuthentication, a ScaledObject and one or two writes of its status, besides two events; a restart of the
+A new actor costs its finalizer, a Deployment or StatefulSet, a TriggerAuthentication, a ScaledObject and one or two writes of its status, besides two events, and with `source.files` the ConfigMap `NAME.source`, a copy for its drain; a restart of the
 operator and a resync cost none, nor does waiting for the end of a drain. It writes by server-side apply as `asya-operator`, only if the hash in the annotation `asya.sh/desired` differs or
 something that is desired is not there. `spec.replicas` is sent at creation and left to KEDA once KEDA has scaled.
 

@@ -28,6 +28,7 @@ from asya_operator.queues import Queues
 from asya_operator.reasons import Condition
 from asya_operator.resources import ACTORS
 from asya_operator.settings import OperatorSettings
+from asya_operator.source import Sources
 
 __all__ = ["LOOK_SECONDS", "Draining"]
 
@@ -56,6 +57,7 @@ class Draining:
         events: where beginning and end are told.
         clock: the process's.
         settings: of the operator.
+        sources: copies of source files, which end with the drain.
         log: where the end is told.
     """
 
@@ -68,6 +70,7 @@ class Draining:
         events: Events,
         clock: Clock,
         settings: OperatorSettings,
+        sources: Sources,
         log: Log,
     ) -> None:
         self._kube = kube
@@ -76,6 +79,7 @@ class Draining:
         self._events = events
         self._clock = clock
         self._settings = settings
+        self._sources = sources
         self._log = log
         self._readings: dict[tuple[str, str], _Reading] = {}
         self._reading: dict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -194,6 +198,7 @@ class Draining:
         if reason:
             self._events.tell(actor, reason, message)
         self._log.info("actor drained", namespace=actor.namespace, actor=actor.name, reason=reason or "nothing to drain", message=message)
+        await self._sources.drop(actor)
         left = (FINALIZER,) if FINALIZER in actor.finalizers else ()
         answer = await self._kube.apply(ACTORS, finalizer_manifest(actor, left), manager=MANAGER)
         if answer["metadata"].get("finalizers"):  # else it is gone, as the watch will tell

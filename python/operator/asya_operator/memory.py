@@ -22,6 +22,7 @@ class Memory:
         made: monotonic seconds of the last creation or change of a child.
         awaited: by kind, generation of a child after our last write.
         keeps_queue: the event QueueKept was sent.
+        kept: generation for which the copy of its source was last looked at.
         quiet_since: monotonic seconds since which nothing is on its way to the deleted actor; None: something is.
         draining: what was last said about that, when, and why.
         warned: generation for which MixedTransports and CrewMissing were looked at.
@@ -36,6 +37,7 @@ class Memory:
     made: float = float("-inf")
     awaited: dict[str, int] = field(default_factory=dict)
     keeps_queue: bool = False
+    kept: int | None = None
     quiet_since: float | None = None
     draining: tuple[str, float, str] | None = None
     warned: int | None = None

@@ -33,6 +33,7 @@ from asya_operator.reasons import BY_NAME, Condition
 from asya_operator.resources import ACTORS
 from asya_operator.rollout import Rollout
 from asya_operator.settings import OperatorSettings
+from asya_operator.source import Sources
 from asya_operator.spec import ActorSpec, InvalidSpec, RefusedTemplate, read_spec, refuse_template
 
 __all__ = ["Reconciler", "Result"]
@@ -101,7 +102,8 @@ class Reconciler:
         rollout = Rollout(settings.rollout_max_concurrent, clock=clock.monotonic, has_settled=self._has_settled)
         self._children = Children(kube, world, events=events, clock=clock, rollout=rollout, runtime=runtime)
         self._deletion = Deletion(kube, world, queues=queues, events=events, clock=clock, default_transport=settings.default_transport)
-        self._draining = Draining(kube, world, queues=queues, events=events, clock=clock, settings=settings, log=log)
+        self._sources = Sources(kube, log)
+        self._draining = Draining(kube, world, queues=queues, events=events, clock=clock, settings=settings, sources=self._sources, log=log)
         self._crew_told: dict[str, float] = {}
 
     async def reconcile(self, key: Key) -> Result:
@@ -141,6 +143,7 @@ class Reconciler:
         memory = self.memories.get(key)
         if memory is not None:
             memory.ensured = None
+            memory.kept = None
 
     # ------------------------------------------------------------------------------------------------------------------------ the steps
 
@@ -150,6 +153,7 @@ class Reconciler:
         again = self._draining.look_again_seconds(actor)
         if FOREGROUND in actor.finalizers:
             return Result(again_seconds=again)
+        await self._sources.restore(actor, observed.pods)
         try:
             spec = read_spec(actor.namespace, actor.name, actor.labels, unpacked(actor.body))
         except (InvalidSpec, AsyaError) as error:
@@ -168,7 +172,7 @@ class Reconciler:
             limit = "a message cannot stay in flight for more than 12h"
             return await self._invalid(actor, f"spec.timeout {spec.timeout} is above 11h; on sqs {limit}; lower it")
         if not draining:  # nothing can be added to a deleted one
-            await self._finalizers(actor, spec)
+            await self._finalizers(actor, spec, memory)
         queue = await self._queue(observed, spec, transport, memory)
         desired = self._desired(spec, actor, transport, memory)
         refusals, waits_for_turn = Refusals(), False
@@ -313,8 +317,12 @@ class Reconciler:
             )
         return None
 
-    async def _finalizers(self, actor: Actor, spec: ActorSpec) -> None:
+    async def _finalizers(self, actor: Actor, spec: ActorSpec, memory: Memory) -> None:
         wanted = [DRAIN] if self._draining.is_wanted(actor) else []
+        if wanted:
+            await self._sources.keep(actor, memory)
+        elif DRAIN in actor.finalizers:
+            await self._sources.drop(actor)
         wanted += [FINALIZER] if spec.deletion_policy != "Retain" else []
         if set(wanted) == {each for each in actor.finalizers if each in (DRAIN, FINALIZER)}:
             return
