@@ -79,12 +79,12 @@ class Fork:
             return self.wait(0)
         return None
 
-    def wait(self, timeout: float) -> int:
+    def wait(self, timeout: float | None = None) -> int:
         """As `poll`, once it has ended. Raises subprocess.TimeoutExpired."""
         with self._lock:
             if self.returncode is None:
                 if not select.select([self._status], [], [], timeout)[0]:
-                    raise subprocess.TimeoutExpired(str(self.pid), timeout)
+                    raise subprocess.TimeoutExpired(str(self.pid), timeout or 0)
                 told = os.read(self._status, 16)
                 os.close(self._status)
                 assert told, "the process that is forked has ended"

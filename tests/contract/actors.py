@@ -20,7 +20,9 @@ from asya_core.testing.peer import Peer
 from asya_core.transports.base import Depth, PublishOutcome, QueueSpec
 from asya_core.transports.embedded import EmbeddedAdmin, EmbeddedTransport
 from asya_core.wire.names import ERROR_END, HAPPY_END, queue_name
+from tests import forked
 
+Process = forked.Fork | subprocess.Popen[bytes]
 ROOT: Final = Path(__file__).parents[2]
 HANDLERS: Final = Path(__file__).parent / "handlers"
 WAIT_SECONDS: Final = 30.0
@@ -96,7 +98,7 @@ class Actors:
         self.folder = folder
         self.path = folder / "queues.db"
         self.admin = EmbeddedAdmin(self.path)
-        self.processes: list[subprocess.Popen[bytes]] = []
+        self.processes: list[Process] = []
         self.life, self._life_end = os.pipe()
         self._numbers = itertools.count()
         for end in (HAPPY_END, ERROR_END):
@@ -110,23 +112,23 @@ class Actors:
         """A new actor with these settings of its runtime and its sidecar."""
         return Actor(self, name, settings, runtime)
 
-    def start_runtime(self, name: str, path: Path, settings: dict[str, str]) -> "subprocess.Popen[bytes]":
+    def start_runtime(self, name: str, path: Path, settings: dict[str, str]) -> Process:
         """A runtime of its own, served at `path`; its handler writes its runs to ``<name>.runs``."""
         environment = {"ASYA_SOURCE_PATH": str(HANDLERS), "ASYA_SOCKET": str(path), "RUNS_FILE": str(self.folder / f"{name}.runs")}
         return self.start_process([str(ROOT / "python/runtime/asya_runtime.py")], environment | settings, f"{name}.runtime")
 
-    def start_process(self, command: list[str], environment: dict[str, str], log_name: str) -> "subprocess.Popen[bytes]":
+    def start_process(self, command: list[str], environment: dict[str, str], log_name: str) -> Process:
         """A Python process that ends with this one; its standard error goes to ``<log_name>.log``."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith("ASYA_")}
+        variables = clean | environment | {"ASYA_PARENT_FD": str(self.life)}
+        process: Process
         with (self.folder / f"{log_name}.log").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, *command],
-                env=clean | environment | {"ASYA_PARENT_FD": str(self.life)},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=log,
-                pass_fds=(self.life,),
-            )
+            if command == ["-m", "asya_sidecar"]:
+                process = forked.start(command, env=variables, stderr=log.fileno(), pass_fds=(self.life,))
+            else:
+                command = [sys.executable, *command]
+                null = subprocess.DEVNULL
+                process = subprocess.Popen(command, env=variables, stdin=null, stdout=null, stderr=log, pass_fds=(self.life,))
         self.processes.append(process)
         return process
 
@@ -186,6 +188,6 @@ class Actors:
         os.close(self._life_end)
         for process in self.processes:
             process.kill()
-            process.wait()
+            process.wait(WAIT_SECONDS)
         os.close(self.life)
         self.admin.close()

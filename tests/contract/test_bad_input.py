@@ -14,7 +14,6 @@ import json
 import os
 import socket
 import struct
-import subprocess
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -27,7 +26,7 @@ import pytest
 
 from asya_core.transports.rabbitmq import RabbitAdmin, RabbitSettings
 from asya_core.wire.names import ERROR_END, HAPPY_END, queue_name
-from tests.contract.actors import CANARY, Actor, Actors, load, original, until
+from tests.contract.actors import CANARY, Actor, Actors, Process, load, original, until
 from tests.contract.bad_inputs import BAD_INPUTS, PAGE, page
 
 LIMIT = 512 * 1024
@@ -529,7 +528,7 @@ def _(world: World) -> None:
         admin.close()
 
 
-def _actor_on_rabbitmq(world: World, settings: RabbitSettings) -> "subprocess.Popen[bytes]":
+def _actor_on_rabbitmq(world: World, settings: RabbitSettings) -> Process:
     path = world.actors.folder / "m.s"
     world.actors.start_runtime("m", path, {"ASYA_HANDLER": "bad_input_handlers.handle"})
     credentials = settings.credentials()
