@@ -122,7 +122,7 @@ No Secrets, accounts, Services, nodes, exec, ReplicaSets. With `watch.scope: nam
 
 ## What it writes
 
-A new actor costs its finalizer, a Deployment or StatefulSet, a TriggerAuthentication, a ScaledObject and one or two writes of its status, besides two events, and with `source.files` the ConfigMap `NAME.source`, a copy for its drain; a restart of the
+A new actor costs its finalizer, a Deployment or StatefulSet, a TriggerAuthentication, a ScaledObject and a write of its status, which waits up to a minute for KEDA's first report, besides two events, and with `source.files` the ConfigMap `NAME.source`, a copy for its drain; a restart of the
 operator and a resync cost none, nor does waiting for the end of a drain. It writes by server-side apply as `asya-operator`, only if the hash in the annotation `asya.sh/desired` differs or
 something that is desired is not there. `spec.replicas` is sent at creation and left to KEDA once KEDA has scaled.
 

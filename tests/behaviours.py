@@ -374,7 +374,7 @@ BEHAVIOURS: dict[str, Behaviour] = {
         components=("operator",),
     ),
     "operator:no-idle-writes": Behaviour(
-        sentence="A new actor costs at most six writes, one more with source files; a restart of the operator and a resync cost none.",
+        sentence="A new actor costs at most five writes, one more with source files; a restart of the operator and a resync cost none.",
         source=_OPERATOR,
         components=("operator",),
     ),

@@ -17,8 +17,8 @@ from tests.e2e.waiting import eventually
 
 pytestmark = pytest.mark.timeout(900)
 
-FEW_WRITES = 6
-"""At most so many per new actor, events apart: its finalizer, workload, authentication, scaler and up to two of its status."""
+FEW_WRITES = 5
+"""At most so many per new actor, events apart: its finalizer, workload, authentication, scaler and status."""
 
 
 @pytest.mark.alone

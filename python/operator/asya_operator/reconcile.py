@@ -42,6 +42,8 @@ Key = tuple[str, str]
 Json = dict[str, Any]
 SETTLE_SECONDS: Final = 1.5
 """How long the first status waits for what controllers make of new children, so that it is written once and not three times."""
+FIRST_SECONDS: Final = 60.0
+"""How long the first status waits for KEDA's first report, if that is all it lacks: until then nobody could make more of it."""
 TURN_SECONDS: Final = 5.0
 SQS_TIMEOUT_SECONDS: Final = 11 * 3600.0
 """A message of SQS may be with one receiver for 12 h; the rest is for what comes before and after the call."""
@@ -241,8 +243,9 @@ class Reconciler:
         )
         waits = [each for each in (status.look_again_seconds, TURN_SECONDS if facts.waits_for_turn else None) if each is not None]
         age = self._clock.monotonic() - memory.made
-        if age < SETTLE_SECONDS and not _is_stalled(status):
-            return Result(again_seconds=SETTLE_SECONDS - age + 0.05)
+        settle = FIRST_SECONDS if _waits_for_keda_alone(old, status) else SETTLE_SECONDS
+        if age < settle and not _is_stalled(status):
+            return Result(again_seconds=settle - age + 0.05)
         await self._write_status(actor, old, status)
         if facts.scaling_refusal is not None or facts.workload_refusal is not None:
             refusal = facts.workload_refusal or facts.scaling_refusal
@@ -429,6 +432,12 @@ def _accepted(desired: Desired, memory: Memory) -> dict[str, frozenset[str]]:
         if held is not None and held[0] == manifest["metadata"]["annotations"]["asya.sh/desired"]:
             made[str(manifest["kind"])] = held[1]
     return made
+
+
+def _waits_for_keda_alone(old: Json, new: Status) -> bool:
+    """Whether a first status would be followed by a second one as soon as KEDA has seen the new ScaledObject."""
+    ready = _ready_of(new.body)
+    return not old.get("conditions") and ready is not None and ready[1] == "ScalerPending"
 
 
 def _is_stalled(status: Status) -> bool:

@@ -1,5 +1,6 @@
 """A deleted actor goes on until nothing is on its way to it: the rule, and what becomes of an actor over the fake API."""
 
+import asyncio
 import dataclasses
 from functools import partial
 from typing import Any
@@ -301,6 +302,35 @@ def test_new_actor_that_would_drain_costs_five_writes_and_waiting_costs_none(wit
         async with bench(api, tmp_path, queues=queues, clock=clock, chosen=draining()) as other:
             await pass_time(other, 60)
             assert [(call.verb, call.plural) for call in api.writes()[before:]] == []
+
+    with_api(body)
+
+
+@pytest.mark.behaviour("operator:no-idle-writes")
+def test_first_status_waits_for_kedas_report_for_a_minute(with_api, tmp_path):
+    async def body(api: FakeApi) -> None:
+        reports = list(api.listeners)
+        api.listeners.clear()
+        api.put("asyncactors", actor("late"))
+        api.put("asyncactors", actor("never"))
+        async with bench(api, tmp_path, chosen=draining()) as one:
+            for name in ("late", "never"):
+                await one.step(name)
+                api.edit("deployments", "demo", name, lambda raw: raw.update(status={"observedGeneration": 1}))
+            one.clock.advance(30)
+            for name in ("late", "never"):
+                assert 0 < (await one.step(name)).again_seconds < 31
+                assert "status" not in api.get("asyncactors", "demo", name)
+            api.listeners.extend(reports)
+            api.edit("scaledobjects", "demo", "late", lambda raw: raw["metadata"].setdefault("labels", {}).update(keda="saw-it"))
+            await asyncio.sleep(0)
+            before = len(api.writes())
+            await one.step("late")
+            assert ready(api, "late")[1] == "Napping"
+            assert len([call for call in api.writes()[before:] if call.plural != "events"]) == 1
+            one.clock.advance(31)
+            await one.step("never")
+            assert ready(api, "never")[1] == "ScalerPending"
 
     with_api(body)
 
