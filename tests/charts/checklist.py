@@ -1,4 +1,5 @@
-"""The charts' check list: 90 points, which tests prove each, or why none does yet. Writes docs/reference/chart-checklist.md.
+"""The charts' check list: 90 points, which tests prove each, or why none does yet. Writes docs/reference/chart-checklist.md
+and the table of docs/explanation/critiques.md.
 
 Tests carry ``@pytest.mark.point(number)``; they are found in the source, so the page cannot name one that does not exist. Called by
 ci/generate.sh and `test_checklist`.
@@ -10,6 +11,8 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "reference" / "chart-checklist.md"
+CRITIQUES = ROOT / "docs" / "explanation" / "critiques.md"
+BEGIN, END = "<!-- points: begin, written by make generate from tests/charts/checklist.py -->\n", "<!-- points: end -->\n"
 
 
 class Point(NamedTuple):
@@ -181,5 +184,19 @@ def page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def critiques() -> str:
+    """The page of our flaws with a row for each point that no test proves, or not wholly."""
+    proved = marks()
+    lines = ["\n", "| | point | proved | why not |\n", "|---|---|---|---|\n"]
+    lines += [
+        f"| {number} | {point.sentence} | {'in part' if number in proved else 'no'} | {point.missing} |\n"
+        for number, point in POINTS.items()
+        if point.missing or number not in proved
+    ]
+    before, _, rest = CRITIQUES.read_text(encoding="utf-8").partition(BEGIN)
+    return f"{before}{BEGIN}{''.join(lines)}\n{END}{rest.partition(END)[2]}"
+
+
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
+    CRITIQUES.write_text(critiques(), encoding="utf-8")
