@@ -84,7 +84,7 @@ class Gathering:
         placed = {PurePosixPath("docs/README.md")}
         for index in (PurePosixPath("docs/README.md"), *sorted(page for page in self.pages if self._is_section(page))):
             for target in self.pages[index]:
-                own = target.parent == index.parent or not target.is_relative_to("docs") or index.parent.name == "docs"
+                own = target.parent == index.parent or not target.is_relative_to("docs") or self._is_section(target)
                 if target.suffix == ".md" and own and target not in placed:
                     placed.add(target)
                     below.setdefault(index, []).append(target)
