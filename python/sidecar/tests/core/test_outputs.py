@@ -18,8 +18,11 @@ from asya_sidecar.policy import Policy
 POLICY = Policy(actor="a", namespace="n")
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+    st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.text(),
+    lambda inner: st.lists(inner, max_size=6) | st.dictionaries(st.text(max_size=10), inner, max_size=6),
+    max_leaves=24,
 )
+KEYS = st.text(max_size=20).filter(lambda key: key not in ("id", "route", "payload", "headers", "parent_id", "deadline"))
 
 
 def head(**members: Any) -> bytes:
@@ -37,7 +40,7 @@ def envelopes(*heads: bytes, fan_out: bool = False, **members: Any) -> list[dict
     return [json.loads(draft.body) for draft in outputs(reply, **members)]
 
 
-@given(st.dictionaries(st.text().filter(lambda key: key not in ("id", "route", "payload", "headers", "parent_id", "deadline")), JSON), JSON)
+@given(st.dictionaries(KEYS, JSON, max_size=8), JSON)
 def test_unknown_members_and_payload_pass_unchanged(extra: dict[str, Any], payload: Any) -> None:
     for reserved in ("asya_claim", "error"):
         extra.pop(reserved, None)
