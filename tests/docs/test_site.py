@@ -1,4 +1,4 @@
-"""The documentation site: it builds without a complaint, alone, and a page that is wrong ends the build."""
+"""The site of docs/contributing/documentation.md: it builds without a complaint, alone, and what is wrong in a page ends the build."""
 
 import re
 from html.parser import HTMLParser
