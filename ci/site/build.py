@@ -116,11 +116,12 @@ class Gathering:
                 path.write_bytes(content)
 
 
-def build(folder: Path, root: Path = ROOT) -> int:
+def build(folder: Path, root: Path = ROOT, *, builder: str = "html") -> int:
     """Gather and build into `folder`; the exit code of Sphinx, 0 if there was nothing to complain about.
 
     Beside `folder` is the work of the last build, from which an unchanged page is taken; not that of a build that failed or was cut short,
-    since a page's complaints come only when it is read. Builds into one folder wait for each other.
+    since a page's complaints come only when it is read. Builds into one folder wait for each other. `builder` dummy checks and writes
+    nothing.
     """
     work = folder.with_name(f"{folder.name}-work")
     work.mkdir(parents=True, exist_ok=True)
@@ -131,7 +132,7 @@ def build(folder: Path, root: Path = ROOT) -> int:
             shutil.rmtree(work / "trees", ignore_errors=True)
         good.unlink(missing_ok=True)
         Gathering(root).write(work / "source")
-        words = ["-b", "html", "-W", "--keep-going", "-q", "-j", "auto", "-c", str(Path(__file__).parent), "-d", str(work / "trees")]
+        words = ["-b", builder, "-W", "--keep-going", "-q", "-j", "auto", "-c", str(Path(__file__).parent), "-d", str(work / "trees")]
         environment = {**os.environ, "SOURCE_DATE_EPOCH": "315532800", "PYTHONWARNINGS": ""}
         command = [sys.executable, "-m", "sphinx", *words, str(work / "source"), str(folder)]
         code = subprocess.run(command, env=environment, check=False).returncode

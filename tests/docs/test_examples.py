@@ -27,7 +27,7 @@ def run(*command: str, cwd: Path = EXAMPLES.parent) -> "subprocess.CompletedProc
 
 def printed(name: str) -> list[list[str]]:
     """Arguments of every ``asya run`` that the README of an example prints and that ends by itself."""
-    found = [asya_words(line) for block in blocks(f"examples/{name}/README.md") for line in commands(block)]
+    found = [asya_words(line) for block in blocks(f"examples/{name}/README.md") if block.tests for line in commands(block)]
     return [words for words in found if words and words[0] == "run" and "--serve" not in words]
 
 

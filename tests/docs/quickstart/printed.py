@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 RUNTIME = "python/runtime/tests/process/test_quickstart_handlers.py"
 FLOWS = "python/cli/tests/test_flow_quickstart.py"
+COMMAND = "python/cli/tests/process/test_mcp.py"
 HERE = "tests/docs/quickstart/test_quickstart.py"
 MANIFESTS = "tests/contract/quickstart/"
 TAKEN = "tests/e2e/test_definition.py::test_manifests_of_the_quick_start_are_taken_unchanged"
@@ -190,10 +191,10 @@ PRINTED: tuple[Printed, ...] = (
         first="asya mcp list",
         lines=1,
         digest="550b00a70b959810",
-        file=HERE,
+        file=COMMAND,
         tests=(
             "tests/e2e/test_gateway.py::test_using_mcp_tools_as_in_the_quick_start_prints_the_result_and_stores_it",
-            HERE + "::test_tool_is_listed_and_called_by_the_printed_commands",
+            COMMAND + "::test_tool_is_listed_by_the_printed_command",
         ),
         instead="",
     ),
@@ -202,10 +203,10 @@ PRINTED: tuple[Printed, ...] = (
         first='asya mcp call text-processor --text="hello world',
         lines=1,
         digest="ec7792aabac79655",
-        file=HERE,
+        file=COMMAND,
         tests=(
             "tests/e2e/test_gateway.py::test_using_mcp_tools_as_in_the_quick_start_prints_the_result_and_stores_it",
-            HERE + "::test_tool_is_listed_and_called_by_the_printed_commands",
+            COMMAND + "::test_call_prints_what_the_quick_start_prints",
         ),
         instead="",
     ),
@@ -214,8 +215,8 @@ PRINTED: tuple[Printed, ...] = (
         first="[.] Envelope ID: abc-123",
         lines=9,
         digest="1a57442fac001c37",
-        file=HERE,
-        tests=(HERE + "::test_tool_is_listed_and_called_by_the_printed_commands",),
+        file=COMMAND,
+        tests=(COMMAND + "::test_call_prints_what_the_quick_start_prints",),
         instead="",
     ),
     Printed(

@@ -59,23 +59,6 @@ COPY text_processor.py /app/
 # RUN pip install --no-cache-dir torch transformers
 CMD ["python3", "-c", "import src.text_processor; print('Handler loaded')"]
 """
-LIST = """
-asya mcp list
-"""
-CALL = """
-asya mcp call text-processor --text="hello world"
-"""
-OUTPUT = """
-[.] Envelope ID: abc-123
-Processing: 100% |████████████████| , succeeded
-{
-  "result": {
-    "text": "hello world",
-    "processed": "HELLO WORLD",
-    "length": 11
-  }
-}
-"""
 MY_FLOW = """
 def my_flow(p: dict) -> dict:
     # Instantiate with default args only
@@ -200,29 +183,6 @@ def test_our_pages_print_the_address_of_our_own_package() -> None:
     pages = [path.read_text(encoding="utf-8") for path in (ROOT / "docs").rglob("*.md")]
     assert any("pip install asya" in text or "pip install 'asya[" in text for text in pages)
     assert [line for line in printed if "git+" in line] == []
-
-
-def test_tool_is_listed_and_called_by_the_printed_commands(asya, tmp_path: Path) -> None:
-    example = ROOT / "examples" / "quickstart"
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("ASYA_")}
-    shutil.copytree(example, tmp_path / "quickstart")
-    words = ["run", "quickstart", "--serve", "--gateway", "--port", "0"]
-    process = forked.start(["-m", "asya_cli", *words], cwd=tmp_path, env=environment, stderr=subprocess.PIPE)
-    try:
-        said = []
-        while not (found := re.search(r"Gateway at (http://127\.0\.0\.1:\d+)", said[-1] if said else "")):
-            said.append(process.stderr.readline())
-            assert said[-1], "".join(said)
-        where = {"ASYA_CLI_MCP_URL": f"{found[1]}/"}
-        assert "\ntext-processor " in asya(LIST, **where).stdout
-        done = asya(CALL, **where)
-        identity, bar, result = OUTPUT.strip().split("\n", 2)
-        assert done.stderr.splitlines() == [identity.replace("abc-123", done.stderr.split()[3]), bar]
-        assert done.stdout == result + "\n"
-    finally:
-        process.terminate()
-        assert process.wait(60) == 0
-        process.stderr.close()
 
 
 def test_flow_with_a_class_is_valid(asya, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -49,6 +50,25 @@ tools:
   boom: {description: Always fails, actor: boom}
   many: {description: Squares, actor: many, inputSchema: {type: object, properties: {n: {type: integer}}, required: [n]}}
   two: {description: Two actors, route: [wait, text-processor]}
+"""
+
+
+LIST = """
+asya mcp list
+"""
+CALL = """
+asya mcp call text-processor --text="hello world"
+"""
+OUTPUT = """
+[.] Envelope ID: abc-123
+Processing: 100% |████████████████| , succeeded
+{
+  "result": {
+    "text": "hello world",
+    "processed": "HELLO WORLD",
+    "length": 11
+  }
+}
 """
 
 
@@ -115,12 +135,19 @@ def test_list_shows_name_description_and_arguments(served: Served) -> None:
 
 @pytest.mark.behaviour("mcp:quick-start")
 def test_call_prints_what_the_quick_start_prints(served: Served) -> None:
-    done = served.asya("call", "text-processor", "--text=hello world")
+    program, group, *words = shlex.split(CALL)
+    assert (program, group) == ("asya", "mcp")
+    done = served.asya(*words)
     assert done.returncode == 0, done.stderr
     first, last = done.stderr.splitlines()
-    assert re.fullmatch(r"\[\.\] Envelope ID: [0-9A-Z]{26}", first)
-    assert last == "Processing: 100% |████████████████| , succeeded"
-    assert done.stdout == ('{\n  "result": {\n    "text": "hello world",\n    "processed": "HELLO WORLD",\n    "length": 11\n  }\n}\n')
+    identity, bar, result = OUTPUT.strip().split("\n", 2)
+    assert re.sub(r"[0-9A-Z]{26}$", "abc-123", first) == identity
+    assert last == bar
+    assert done.stdout == f"{result}\n"
+
+
+def test_tool_is_listed_by_the_printed_command(served: Served) -> None:
+    assert "\ntext-processor " in served.asya(*shlex.split(LIST)[2:]).stdout
 
 
 def test_terminal_gets_a_bar_that_ends_the_same(served: Served) -> None:
