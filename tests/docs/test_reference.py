@@ -1,5 +1,6 @@
 """Reference pages are what the code makes of them; `ci/verify.sh` regenerates them too, with everything else that is generated."""
 
+import ast
 import difflib
 import os
 import re
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from asya_core.ops.settings import settings_table
+from asya_core.wire.errors import ERROR_CODES
 from ci import cli_reference, http_reference, metrics_reference, operator_reference, settings_reference
 from tests import behaviours
 from tests.charts import checklist
@@ -97,3 +99,20 @@ def test_reference_of_the_command_names_every_variable_that_it_reads() -> None:
     page = (REFERENCE / "cli.md").read_text(encoding="utf-8")
     names = set(re.findall(r"ASYA_CLI_[A-Z_]+", page))
     assert names <= set(settings_reference.ENVIRONMENT)
+
+
+def test_every_error_code_has_its_row_on_the_envelopes_page() -> None:
+    table = (REFERENCE / "envelope.md").read_text(encoding="utf-8").partition("## The error record")[2]
+    rows = [line.split(" | ")[0] for line in table.splitlines() if line.startswith("| `")]
+    assert {code for row in rows for code in re.findall(r"`(\w+)`", row)} == ERROR_CODES
+
+
+def test_every_event_that_the_operator_tells_is_on_its_page() -> None:
+    named = set()
+    for path in (ROOT / "python" / "operator" / "asya_operator").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("tell", "_release"):
+                named |= {word.value for word in node.args[1:2] if isinstance(word, ast.Constant)}
+    page = (REFERENCE / "operator.md").read_text(encoding="utf-8")
+    assert len(named) > 5
+    assert {name for name in named if f"`{name}`" not in page} == set()
