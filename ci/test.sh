@@ -41,7 +41,9 @@ case $tier in
     contract | counts | faults) .venv/bin/pytest -q "tests/$tier" ;;
     docs)
         .venv/bin/python ci/site/build.py
-        .venv/bin/pytest -q tests/docs
+        # Pages of one component are compared beside its package.
+        .venv/bin/pytest -q tests/docs python/{crew,gateway}/tests/test_reference.py python/sidecar/tests/edges/test_reference.py \
+            python/flowc/tests/test_{docs,codes}.py python/cli/tests/test_command.py python/runtime/tests/test_contract.py
         ;;
     all)
         ci/helm.sh >/dev/null || [ -z "${CI:-}" ] # both Helms for tests/charts; on a laptop without npm or Go those are skipped
