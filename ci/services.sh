@@ -25,6 +25,8 @@ shopt -s inherit_errexit
 services_folder="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/services"
 # shellcheck source=ci/services/rabbitmq.sh
 source "$services_folder/rabbitmq.sh"
+# shellcheck source=ci/services/server.sh
+source "$services_folder/server.sh"
 # shellcheck source=ci/services/s3.sh
 source "$services_folder/s3.sh"
 # shellcheck source=ci/services/postgres.sh
@@ -40,6 +42,9 @@ fail() {
     say "$*"
     exit 1
 }
+
+port_open() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+make_secret() { [[ -s $1 ]] || (umask 077 && od -An -N16 -tx1 /dev/urandom | tr -d ' \n' >"$1"); } # hexadecimal digits in file $1, made once
 
 usage() { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
 
@@ -86,13 +91,9 @@ main() {
 on_service() {
     local name=$1 verb=$2
     case $name in
-    s3 | postgres)
-        "${name}_select"
-        "${name}_$verb"
-        ;;
-    sqs | moto)
-        sqs_select "$name"
-        "sqs_$verb"
+    s3 | postgres | sqs | moto)
+        server_select "$name"
+        "server_$verb"
         ;;
     *)
         rabbitmq_select "$name"

@@ -143,9 +143,7 @@ rabbitmq_eval() {
 rabbitmq_configure() {
     mkdir -p "$folder"/{home,data,log,generated}
     chmod 700 "$folder" "$folder/home"
-    if [[ ! -s $folder/password ]]; then
-        (umask 077 && od -An -N16 -tx1 /dev/urandom | tr -d ' \n' >"$folder/password")
-    fi
+    make_secret "$folder/password"
     if [[ ! -s $folder/home/.erlang.cookie ]]; then
         (umask 077 && od -An -N20 -tx1 /dev/urandom | tr -d ' \n' >"$folder/home/.erlang.cookie")
         chmod 400 "$folder/home/.erlang.cookie"
@@ -188,8 +186,6 @@ live_pid() {
     is_ours "$pid" || return 1
     printf '%s' "$pid"
 }
-
-port_open() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
 rabbitmq_serves() {
     curl -fsS --max-time 5 -o "$folder/overview.json" -u "asya:$(cat "$folder/password")" \

@@ -1,4 +1,4 @@
-"""Object stores under test: a folder, and a bucket of the server that ci/services/s3.sh starts."""
+"""Object stores under test: a folder, and a bucket of the server that `ci/services.sh start s3` starts."""
 
 import os
 import uuid
@@ -63,7 +63,7 @@ class S3Harness:
 
 @dataclass(frozen=True, kw_only=True)
 class S3Server:
-    """The server of ci/services/s3.sh.
+    """The server of `ci/services.sh start s3`.
 
     Attributes:
         endpoint: its address.
@@ -86,7 +86,7 @@ def s3_server(monkeypatch: pytest.MonkeyPatch) -> S3Server:
     """The server, with this process's credentials set for it. Missing is a skip on a laptop, a failure where CI is set."""
     endpoint = os.environ.get("ASYA_TEST_S3_ENDPOINT")
     if endpoint is None:
-        message = "no S3 server: ci/services/s3.sh start; eval $(ci/services/s3.sh env)"
+        message = "no S3 server: ci/services.sh start s3; eval $(ci/services.sh env)"
         pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
     credentials = {
         "AWS_ACCESS_KEY_ID": os.environ["ASYA_TEST_S3_ACCESS_KEY"],
