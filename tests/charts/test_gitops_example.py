@@ -147,7 +147,8 @@ def test_application_prunes_heals_and_tries_again(application: Json) -> None:
     policy = application["spec"]["syncPolicy"]
     assert policy["automated"] == {"prune": True, "selfHeal": True}
     assert "ServerSideApply=true" in policy["syncOptions"]
-    assert policy["retry"]["limit"] == 5, "one that retries for ever would never see the commit that corrects it"
+    assert policy["retry"]["limit"] == -1
+    assert policy["retry"]["refresh"] is True, "else it would try the commit that failed for ever, and never see the one that corrects it"
     assert "ignoreDifferences" not in application["spec"]
 
 
