@@ -151,6 +151,12 @@ def test_the_sidecars_of_all_actors_are_scraped_where_the_operator_watches(engin
     assert monitor()["podMetricsEndpoints"] == one["podMetricsEndpoints"], "an actor's own monitor scrapes in the same way"
 
 
+@pytest.mark.point(60)
+def test_the_gateway_may_send_spans_to_the_port_that_it_is_given() -> None:
+    tracing = {"tracing": {"endpoint": "http://otel-collector.monitoring.svc:4318"}}
+    assert egress(tracing, "asya-gateway") - egress({}, "asya-gateway") == {('"any"', "TCP", 4318)}
+
+
 @pytest.mark.point(61)
 def test_the_scrape_jobs_of_the_documentation_are_those_of_the_monitors(tmp_path: Path) -> None:
     text = (ROOT / "docs" / "how-to" / "monitor.md").read_text()

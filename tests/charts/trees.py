@@ -116,6 +116,7 @@ SPECIAL: dict[str, list[Any]] = {
     "results.s3.endpoint": ["https://sample:1"],
     "sqs.endpoint": ["https://sample:1"],
     "claims.endpoint": ["https://sample:1"],
+    "tracing.endpoint": ["https://sample:1"],
     "results.directory.path": ["/sample"],
     "auth.oauth.jwksUrl": ["https://sample:1"],
     "auth.oauth.resource": ["https://sample:1"],

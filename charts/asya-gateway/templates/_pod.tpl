@@ -32,7 +32,8 @@
       "ASYA_GATEWAY_BURST" $limits.burst
       "ASYA_GATEWAY_STREAMS" $limits.streams
       "ASYA_GATEWAY_STREAMS_PER_PRINCIPAL" $limits.streamsPerPrincipal
-      "ASYA_LOG_LEVEL" ($values.log).level }}
+      "ASYA_LOG_LEVEL" ($values.log).level
+      "OTEL_EXPORTER_OTLP_ENDPOINT" ($values.tracing).endpoint }}
 {{- if hasKey ($values.mcp | default dict) "pollTools" }}{{ $_ := set $set "ASYA_GATEWAY_POLL_TOOLS" (toString $values.mcp.pollTools) }}{{ end }}
 {{- if include "asya-gateway.isPostgres" . }}{{ $_ := set $set "ASYA_GATEWAY_POSTGRES_URL_FILE" "/etc/asya-gateway/postgres/url" }}{{ end }}
 {{- if $auth.allowAnonymous }}{{ $_ := set $set "ASYA_GATEWAY_ALLOW_ANONYMOUS" "true" }}{{ end }}

@@ -2,7 +2,7 @@
 {{- define "asya-operator.settings" -}}
 {{- $values := .Values }}
 {{- $settings := dict }}
-{{- range $key := list "watch" "leaderElection" "transports" "limits" "gateway" "claims" "scaling" "rollout" "drain" "reconcile" "log" }}
+{{- range $key := list "watch" "leaderElection" "transports" "limits" "gateway" "claims" "tracing" "scaling" "rollout" "drain" "reconcile" "log" }}
 {{- with index $values $key }}{{ $_ := set $settings $key . }}{{ end }}
 {{- end }}
 {{- $sidecar := include "asya-operator.pick" (list $values.sidecar (list "resources" "logLevel")) | fromJson }}

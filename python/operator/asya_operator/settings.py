@@ -25,6 +25,7 @@ __all__ = [
     "SecretKeys",
     "SidecarSection",
     "SqsSection",
+    "Tracing",
     "parse_settings",
 ]
 
@@ -141,6 +142,13 @@ class Claims:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tracing:
+    """`tracing`: where sidecars send spans; empty `endpoint`: nowhere."""
+
+    endpoint: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PodPolicy:
     """`podPolicy`: what pods get that say nothing themselves, and what they may not say."""
 
@@ -183,6 +191,7 @@ class OperatorSettings:
     limits: Limits = field(default_factory=Limits)
     gateway: Gateway = field(default_factory=Gateway)
     claims: Claims = field(default_factory=Claims)
+    tracing: Tracing = field(default_factory=Tracing)
     pod_policy: PodPolicy = field(default_factory=PodPolicy)
     keda: str = "auto"
     behavior: Mapping[str, Any] = field(default_factory=dict)
@@ -311,6 +320,7 @@ def parse_settings(raw: object) -> OperatorSettings:
         limits=_limits(root.section("limits")),
         gateway=_gateway(root.section("gateway")),
         claims=_claims(root.section("claims")),
+        tracing=_tracing(root.section("tracing")),
         pod_policy=_pod_policy(root.section("podPolicy")),
         keda=scaling.choice("keda", "auto", "auto", "required", "disabled"),
         behavior=scaling.mapping("behavior"),
@@ -451,6 +461,14 @@ def _claims(section: _Section) -> Claims:
         secret_name=section.text("secretName"),
     )
     section.done()
+    return result
+
+
+def _tracing(section: _Section) -> Tracing:
+    result = Tracing(endpoint=section.text("endpoint"))
+    section.done()
+    if result.endpoint and not result.endpoint.startswith(("http://", "https://")):
+        raise _refused("tracing.endpoint", result.endpoint, "http(s)://host:4318")
     return result
 
 

@@ -215,6 +215,14 @@ def test_claim_settings_are_given_only_where_there_is_a_storage():
     assert found["AWS_ACCESS_KEY_ID"] == {"secretKeyRef": {"name": "s", "key": "AWS_ACCESS_KEY_ID"}}
 
 
+def test_sidecars_send_spans_only_where_there_is_an_endpoint_and_an_actor_may_say_otherwise():
+    assert not [name for name in env(container(pod(), "asya-sidecar")) if name.startswith("OTEL")]
+    tracing = {"endpoint": "http://otel-collector.monitoring.svc:4318"}
+    assert env(container(pod(tracing=tracing), "asya-sidecar"))["OTEL_EXPORTER_OTLP_ENDPOINT"] == tracing["endpoint"]
+    off = {"sidecar": {"env": [{"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": ""}]}}
+    assert env(container(pod(off, tracing=tracing), "asya-sidecar"))["OTEL_EXPORTER_OTLP_ENDPOINT"] == ""
+
+
 # ------------------------------------------------------------------------------------------------------------------------------ scaling
 
 

@@ -98,6 +98,8 @@ def _environment(spec: ActorSpec, settings: OperatorSettings, transport: str, gr
     if _has_gateway(spec, settings):
         made["ASYA_GATEWAY_URL"] = settings.gateway.internal_url.replace("{namespace}", spec.namespace)
         made["ASYA_GATEWAY_TOKEN_FILE"] = f"{TOKEN_DIR}/token"
+    if settings.tracing.endpoint:
+        made["OTEL_EXPORTER_OTLP_ENDPOINT"] = settings.tracing.endpoint
     made |= _rabbitmq(spec, settings) if transport == "rabbitmq" else _sqs(settings)
     entries: dict[str, Json] = {name: {"name": name, "value": value} for name, value in made.items()}
     entries |= {each["name"]: each for each in _claims(settings) + (_sqs_secret(settings) if transport == "sqs" else [])}
