@@ -47,6 +47,14 @@ class _Reading:
     depths: Mapping[str, Depth | None]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _End:
+    """It may go. `reason`: of an event; empty: there was nothing to drain."""
+
+    reason: str = ""
+    message: str = ""
+
+
 class Draining:
     """Lets deleted actors go when nothing is on its way to them.
 
@@ -100,28 +108,35 @@ class Draining:
 
         Raises ApiError and ApiUnavailable of the call that takes the finalizer away, Conflict if the actor is gone already.
         """
+        judged = await self._judge(observed, memory, ended=ended)
+        if isinstance(judged, str):
+            return judged
+        await self._release(observed.actor, judged)
+        return None
+
+    async def _judge(self, observed: Observed, memory: Memory, *, ended: bool) -> _End | str:
         actor = observed.actor
         if ended or self._has_nothing(observed):
-            return await self._release(actor)
+            return _End()
         limit = limit_seconds(unpacked(actor.body), self._settings.drain_seconds)
         deleted = seconds_of(str(actor.deleted))
         age = self._clock.wall() - deleted
         if actor.skips_drain:
-            return await self._release(actor, "DrainGivenUp", "Goes without draining, as the annotation asks")
+            return _End(reason="DrainGivenUp", message="Goes without draining, as the annotation asks")
         if limit <= 0:
-            return await self._release(actor)
+            return _End()
         finding, at = await self._look(actor, age)
         why_stuck = stuck(actor, self._world.workload_of(actor.key)) if finding.why is Why.OWN else ""
         if why_stuck:
-            return await self._release(actor, "DrainGivenUp", f"Its queue holds messages and {why_stuck}; queue {observed.queue} has them")
+            return _End(reason="DrainGivenUp", message=f"Its queue holds messages and {why_stuck}; queue {observed.queue} has them")
         if finding.why is Why.QUIET:
             since = memory.quiet_since = at if memory.quiet_since is None else memory.quiet_since
             if at - since >= finding.quiet_seconds or age >= limit:
-                return await self._release(actor, "Drained", "Nothing is on its way to it any more")
+                return _End(reason="Drained", message="Nothing is on its way to it any more")
         else:
             memory.quiet_since = None
         if age >= limit:
-            return await self._release(actor, "DrainGivenUp", f"Goes after drainTimeout, {limit:g} s, though {finding.text}")
+            return _End(reason="DrainGivenUp", message=f"Goes after drainTimeout, {limit:g} s, though {finding.text}")
         self._tell_begin(actor, memory, finding)
         return self._sentence(actor, memory, finding, deleted + limit)
 
@@ -194,10 +209,11 @@ class Draining:
             memory.depth = (reading.depths.get(queue_name(*actor.key)) if reading is not None else None) or memory.depth
         return said[2]
 
-    async def _release(self, actor: Actor, reason: str = "", message: str = "") -> None:
-        if reason:
-            self._events.tell(actor, reason, message)
-        self._log.info("actor drained", namespace=actor.namespace, actor=actor.name, reason=reason or "nothing to drain", message=message)
+    async def _release(self, actor: Actor, end: _End) -> None:
+        if end.reason:
+            self._events.tell(actor, end.reason, end.message)
+        reason = end.reason or "nothing to drain"
+        self._log.info("actor drained", namespace=actor.namespace, actor=actor.name, reason=reason, message=end.message)
         await self._sources.drop(actor)
         left = (FINALIZER,) if FINALIZER in actor.finalizers else ()
         answer = await self._kube.apply(ACTORS, finalizer_manifest(actor, left), manager=MANAGER)
