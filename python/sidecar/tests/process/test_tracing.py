@@ -4,6 +4,7 @@ import itertools
 import json
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -66,6 +67,37 @@ def test_one_trace_over_five_actors_has_correct_parents_and_queue_waits(embedded
     assert sent.at_us * 1000 == spans[f"publish {happy_end}"].start
     assert result["headers"]["traceparent"] == f"00-{TRACE}-{published}-01"
     assert result["headers"]["tracestate"] == "rojo=1"
+
+
+TRANSPORTS = ["embedded", pytest.param("rabbitmq", marks=pytest.mark.rabbitmq), pytest.param("sqs", marks=pytest.mark.sqs)]
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_context_reaches_the_next_actor_and_outlasts_a_retry(
+    transport: str, request: pytest.FixtureRequest, receiver: Receiver, folder: Path
+) -> None:
+    mesh = request.getfixturevalue(f"{transport}_mesh")
+    retry = {"ASYA_RETRY": '{"maxAttempts": 3, "backoff": {"initial": "1ms", "max": "10ms"}}'}
+    mesh.actor("a", "sample.identity", **receiver.environment).ready()
+    mesh.actor("b", "sample.fail_at_first", **receiver.environment, **retry).ready()
+
+    mesh.send("a", envelope("a", "b", payload={"path": str(folder / "runs"), "runs": 2}, traceparent=f"00-{TRACE}-{CALLER}-01"))
+
+    result = mesh.receive("happy-end")
+    spans = receiver.wait_for(lambda spans: list(spans) if len(spans) >= 9 else None, "9 spans")
+    assert {span.trace_id for span in spans} == {TRACE} == {result["headers"]["traceparent"].split("-")[1]}
+    (sent,) = (span for span in spans if span.name == f"publish {mesh.queue('b')}")
+    (wait,) = (span for span in spans if span.name == f"wait {mesh.queue('b')}")
+    runs = sorted((span for span in spans if span.name == f"process {mesh.queue('b')}"), key=lambda span: span.start)
+    assert {wait.parent_id, *(run.parent_id for run in runs)} == {sent.span_id}
+    assert (wait.start, wait.end) == (sent.start, runs[0].start)
+    assert [(run.attributes["asya.attempt"], run.attributes["asya.outcome"], run.is_error) for run in runs] == [
+        (1, "retry", True),
+        (2, "ok", False),
+    ]
+    assert {run.attributes["messaging.system"] for run in runs} == {
+        {"embedded": "asya_embedded", "sqs": "aws_sqs"}.get(transport, transport)
+    }
 
 
 def test_parts_of_a_fan_out_and_an_error_record_are_in_the_trace(embedded_mesh: Any, receiver: Receiver) -> None:
