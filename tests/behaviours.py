@@ -39,6 +39,7 @@ _ACTOR = "docs/reference/asyncactor.md"
 _OPERATOR = "docs/reference/operator.md"
 _METRICS = "docs/reference/metrics.md"
 _ALERTS = "docs/how-to/alerts.md"
+_GITOPS = "docs/how-to/deploy-from-git.md"
 _MONITOR = "docs/how-to/monitor.md"
 
 BEHAVIOURS: dict[str, Behaviour] = {
@@ -407,6 +408,16 @@ BEHAVIOURS: dict[str, Behaviour] = {
         sentence="A release that is made twice of one commit and the same images is the same bytes, charts by either Helm.",
         source="docs/contributing/release.md",
         components=("charts",),
+    ),
+    "gitops:quiet": Behaviour(
+        sentence="While actors scale from no pod to several and back, every Application of Argo CD is Synced and Healthy, and it does nothing.",
+        source=_GITOPS,
+        components=("operator", "charts"),
+    ),
+    "gitops:told": Behaviour(
+        sentence="Argo CD shows an actor that needs a person as Degraded with the operator's sentence, and a paused one as Suspended.",
+        source=_GITOPS,
+        components=("operator", "charts"),
     ),
     "operator:restricted": Behaviour(
         sentence='Every pod that is made of an actor passes Pod Security "restricted", whatever the actor asks for.',

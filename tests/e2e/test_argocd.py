@@ -229,6 +229,7 @@ def test_flow_deployed_by_three_commands_gives_its_result(deployed: Deployed) ->
 
 
 @pytest.mark.point(75)
+@pytest.mark.behaviour("gitops:quiet")
 def test_applications_stay_synced_and_healthy_at_no_pod_one_several_and_none_and_argocd_does_nothing(deployed: Deployed) -> None:
     stage, kube = deployed.stage, deployed.kube
     eventually("all actors sleep", lambda: deployed.pods() == 0)
@@ -311,6 +312,7 @@ def test_values_that_the_chart_refuses_change_nothing_and_are_told_in_its_words(
     assert after["metadata"]["generation"] == before["metadata"]["generation"]
 
 
+@pytest.mark.behaviour("gitops:told")
 def test_actor_that_needs_a_person_is_degraded_with_the_operator_s_sentence(mistakes: Deployed) -> None:
     status = application(mistakes, STALLED, lambda status: status["health"]["status"] == "Degraded")
     sentence = mistakes.stage.await_condition(STALLED, "Ready", "False", "PodTemplateRefused")["message"]
@@ -319,6 +321,7 @@ def test_actor_that_needs_a_person_is_degraded_with_the_operator_s_sentence(mist
     assert status["sync"]["status"] == "Synced"
 
 
+@pytest.mark.behaviour("gitops:told")
 def test_paused_actor_is_suspended(mistakes: Deployed) -> None:
     status = application(mistakes, PAUSED, lambda status: status["health"]["status"] == "Suspended")
     assert message(status).startswith("Paused: ")
