@@ -33,6 +33,7 @@ _PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_P
 _PROTOCOL: Final = "http/protobuf"
 _SAMPLER: Final = "OTEL_TRACES_SAMPLER"
 _SAMPLERS: Final = tuple(prefix + name for prefix in ("", "parentbased_") for name in ("always_on", "always_off", "traceidratio"))
+_QUEUE_SIZE: Final = "OTEL_BSP_MAX_QUEUE_SIZE"
 _SCOPE: Final = "asya"
 
 
@@ -69,25 +70,33 @@ class Tracing:
         packages: what was imported.
         resource: attributes of the process.
         version: of this component, the version of the spans' scope.
+        queue_size: spans that may wait or be on their way.
         log: one line when spans are no longer taken, one when they are again.
         counted: told each change of the spans' number by fate.
     """
 
     def __init__(
-        self, packages: "_Packages", resource: "Attributes", *, version: str, log: Log, counted: Callable[[SpanFate, int], None]
+        self,
+        packages: "_Packages",
+        resource: "Attributes",
+        *,
+        version: str,
+        queue_size: int,
+        log: Log,
+        counted: Callable[[SpanFate, int], None],
     ) -> None:
         self._otel = packages
         self._log = log
         self._counted = counted
         self._loop = asyncio.get_running_loop()
         self._pending = 0
-        self._limit = packages.queue_size()
+        self._limit = queue_size
         self._is_failing = False
         self._is_closed = False
         self._reasons = _Reasons()
         self._provider = packages.provider(resource)
         self._exporter = packages.exporter(self._exported_by_thread)
-        self._processor = packages.processor(self._exporter)
+        self._processor = packages.processor(self._exporter, queue_size)
         self._scope = packages.scope(_SCOPE, version)
 
     def samples(self, trace_id: str, parent: "TraceContext | None") -> bool:
@@ -192,7 +201,8 @@ def open_tracing(
             "pip install 'asya[tracing]', or unset it",
         ) from error
     try:
-        return Tracing(packages, resource, version=version, log=log, counted=counted)
+        queue_size = int(environment.get(_QUEUE_SIZE) or 2048)
+        return Tracing(packages, resource, version=version, queue_size=queue_size, log=log, counted=counted)
     except ValueError as error:  # OTEL_BSP_…
         raise RemoteFault("bad_setting", f"OpenTelemetry refuses its settings: {error}", "correct OTEL_BSP_…, or leave it unset") from error
 
@@ -239,10 +249,6 @@ class _Packages:
             SpanKind.CONSUMER: trace.SpanKind.CONSUMER,
         }
 
-    def queue_size(self) -> int:
-        """As the batch processor reads it: ``OTEL_BSP_MAX_QUEUE_SIZE``."""
-        return self._export.BatchSpanProcessor._default_max_queue_size()
-
     def provider(self, resource: "Attributes") -> Any:
         """For its sampler and resource: no tracer is asked for."""
         given = self._resources.OTELResourceDetector().detect().attributes
@@ -264,9 +270,9 @@ class _Packages:
 
         return Told()
 
-    def processor(self, exporter: Any) -> Any:
-        """Batches, with the settings ``OTEL_BSP_…``; starts its thread."""
-        return self._export.BatchSpanProcessor(exporter)
+    def processor(self, exporter: Any, queue_size: int) -> Any:
+        """Batches, with the settings ``OTEL_BSP_…``; starts its thread. Raises ValueError for a size that is none."""
+        return self._export.BatchSpanProcessor(exporter, max_queue_size=queue_size)
 
     def samples(self, provider: Any, trace_id: str, parent: "TraceContext | None") -> bool:
         trace = self._trace
