@@ -1,5 +1,7 @@
 """The gateway's part of a trace, on real sockets: the caller's context is honoured, and its spans reach an OTLP receiver."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -123,6 +125,12 @@ def test_a_repeated_call_is_told_and_the_envelope_published_once(traced: Any, re
     calls = receiver.wait_for(told, "two calls")
     (publish,) = (span for span in receiver.spans if span.attributes.get("messaging.message.id") == first)
     assert publish.parent_id in {span.span_id for span in calls}
+
+
+def test_a_gateway_without_an_endpoint_loads_nothing_that_makes_spans() -> None:
+    program = "import sys, asya_gateway.__main__, asya_gateway.app; print('\\n'.join(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert not {name for name in loaded if name.startswith(("opentelemetry.sdk", "opentelemetry.exporter", "google"))}
 
 
 def test_spans_are_counted(traced: Any, receiver: Receiver, eventually: Callable[..., Any]) -> None:

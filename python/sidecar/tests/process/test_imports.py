@@ -34,7 +34,7 @@ def loaded(transport: str, **more: str) -> set[str]:
         "from asya_sidecar.settings import read_sidecar_settings\n"
         f"settings = read_sidecar_settings({environment!r})\n"
         "make_transport(settings)\n"
-        "_make_decider(settings, _make_traces(settings, None, None))\n"
+        "assert type(_make_decider(settings, _make_traces(settings, None, None))).__mro__[1] is object\n"
         "print(json.dumps(sorted(sys.modules)))\n"
     )
     return set(json.loads(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout))
