@@ -40,6 +40,7 @@ class Node:
 
     def __init__(self, name: str = os.environ.get("FAULTS_NODE", "rabbitmq-faults")) -> None:
         self.name = name
+        self._facts: dict[str, str] = {}
 
     @contextmanager
     def reserved(self) -> Iterator["Node"]:
@@ -102,6 +103,7 @@ class Node:
         self.evaluate("[ok = dets:sync(Table) || Table <- dets:all()].")
         pid = int(self._told("PID"))
         os.kill(pid, signal.SIGKILL)
+        self._facts = {}
         while _is_alive(pid):
             os.sched_yield()
 
@@ -148,11 +150,17 @@ class Node:
         return json.loads(text) if text else None
 
     def _told(self, what: str) -> str:
-        prefix = f"export ASYA_TEST_{self.name.upper().replace('-', '_')}_"
-        lines = self._services("env", self.name).splitlines()
-        return dict(line.removeprefix(prefix).split("=", 1) for line in lines if line.startswith(prefix))[what]
+        """What `ci/services.sh env` says, asked anew after each start and end."""
+        if what not in self._facts:
+            prefix = f"export ASYA_TEST_{self.name.upper().replace('-', '_')}_"
+            lines = self._services("env", self.name).splitlines()
+            self._facts = dict(line.removeprefix(prefix).split("=", 1) for line in lines if line.startswith(prefix))
+        return self._facts[what]
 
-    def _services(self, *arguments: str) -> str:
+    def _services(self, verb: str, *arguments: str) -> str:
+        if verb in ("start", "wipe"):
+            self._facts = {}
+        arguments = (verb, *arguments)
         run = subprocess.run([SERVICES, *arguments], capture_output=True, text=True, timeout=180)
         assert run.returncode == 0, run.stderr[-2000:]
         return run.stdout

@@ -21,7 +21,7 @@ def broker() -> Iterator[Node]:
 
 @pytest.fixture(scope="session")
 def broker4() -> Iterator[Node]:
-    """The same with RabbitMQ 4."""
+    """The same with RabbitMQ 4; its tests carry the mark ``hurts_broker4``, and run beside the others."""
     with _reserved(Node("rabbitmq4-faults")) as node:
         yield node
 

@@ -24,7 +24,9 @@ IMPLEMENTATIONS: dict[str, tuple[type[Harness], MakeHarness]] = {
     "sqs-moto": (MotoHarness, lambda folder, broker: MotoHarness()),
 }
 RABBITMQ = [pytest.mark.rabbitmq, pytest.mark.hurts_broker]
+RABBITMQ4 = [pytest.mark.rabbitmq, pytest.mark.hurts_broker4]
 SQS = [pytest.mark.sqs, pytest.mark.timeout(300)]  # ten thousand messages take moto's server two minutes
+MARKS = {"rabbitmq4": RABBITMQ4, "rabbitmq": RABBITMQ, "sqs": SQS}
 MOTO_UNDER_LOAD: MakeHarness = lambda folder, broker: MotoHarness(visibility_seconds=120)  # noqa: E731
 """For ten thousand messages at once: the deletions wait so long there that a shorter timeout hands messages out again, as it must."""
 MOTO_CASES = frozenset({1, 4, 5, 8, 9, 10, 13, 18, 22, 23, 24, 26, 28})
@@ -34,7 +36,7 @@ MOTO_CASES = frozenset({1, 4, 5, 8, 9, 10, 13, 18, 22, 23, 24, 26, 28})
 def _parameters() -> list[object]:
     parameters = []
     for name, (kind, make) in IMPLEMENTATIONS.items():
-        marks = RABBITMQ if name.startswith("rabbitmq") else SQS if name.startswith("sqs") else []
+        marks = next((marks for prefix, marks in MARKS.items() if name.startswith(prefix)), [])
         for case in CASES:
             is_put_off = name == "sqs-moto" and case.number not in MOTO_CASES and os.environ.get("CONTRACT_MOTO") != "all"
             if case.number not in kind.exclusions and not is_put_off:

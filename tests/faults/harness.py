@@ -201,6 +201,8 @@ class Mesh:
         with suppress(Exception), self.channel() as channel:
             for name in [*self.names, HAPPY_END, ERROR_END]:
                 channel.queue_delete(queue_name(self.namespace, name))
+        with suppress(Exception), self.admin() as admin:
+            admin.remove_namespace([*self.names, HAPPY_END, ERROR_END])
 
     @contextmanager
     def channel(self) -> Iterator[Any]:

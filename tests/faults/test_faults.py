@@ -14,12 +14,13 @@ from asya_core.transports.rabbitmq import QueueType
 from tests.broker import Node
 from tests.faults.harness import ActorSpec, Mesh, wait_until
 
-pytestmark = [pytest.mark.rabbitmq, pytest.mark.timeout(240), pytest.mark.hurts_broker]
+pytestmark = [pytest.mark.rabbitmq, pytest.mark.timeout(240)]
 
 MakeMesh = Callable[..., Mesh]
 FAST_PREFETCH = {"ASYA_PREFETCH": "20"}
 
 
+@pytest.mark.hurts_broker
 @pytest.mark.behaviour("delivery:nothing-lost")
 def test_f01_all_connections_closed_five_times_under_load_lose_nothing(make_mesh: MakeMesh, broker: Node) -> None:
     prefetch, cuts = 20, 5
@@ -40,6 +41,7 @@ def test_f01_all_connections_closed_five_times_under_load_lose_nothing(make_mesh
     assert {pair.exit_code for pair in mesh.each()} == {0}
 
 
+@pytest.mark.hurts_broker
 @pytest.mark.behaviour("delivery:broker-restart")
 @pytest.mark.parametrize("queue_type", list(QueueType))
 def test_f02_broker_killed_and_restarted_loses_nothing(make_mesh: MakeMesh, broker: Node, queue_type: QueueType) -> None:
@@ -206,6 +208,7 @@ def test_f06_next_queue_that_never_comes_ends_each_as_unroutable_after_one_run(m
     assert set(mesh.runs().values()) == {1}
 
 
+@pytest.mark.hurts_broker
 def test_f05_memory_alarm_delays_and_loses_nothing(make_mesh: MakeMesh, broker: Node) -> None:
     mesh = make_mesh(*(ActorSpec(name=name, handler="takes_a_moment", settings=FAST_PREFETCH) for name in ("a", "b")))
     mesh.declare()
