@@ -38,6 +38,7 @@ _GATEWAY = "docs/reference/gateway.md"
 _ACTOR = "docs/reference/asyncactor.md"
 _OPERATOR = "docs/reference/operator.md"
 _METRICS = "docs/reference/metrics.md"
+_TRACING = "docs/reference/tracing.md"
 _ALERTS = "docs/how-to/alerts.md"
 _GITOPS = "docs/how-to/deploy-from-git.md"
 _MONITOR = "docs/how-to/monitor.md"
@@ -93,6 +94,21 @@ BEHAVIOURS: dict[str, Behaviour] = {
         sentence="A final status is reported until the gateway has recorded it or refused it for good.",
         source=_SIDECAR,
         components=("sidecar", "gateway"),
+    ),
+    "tracing:one-tree": Behaviour(
+        sentence="Where tracing is on, all spans of an envelope are one tree: the gateway's call, queues, handlers and retries, its end.",
+        source=_TRACING,
+        components=("gateway", "sidecar"),
+    ),
+    "tracing:delays-nothing": Behaviour(
+        sentence="A receiver of spans that hangs or refuses delays no delivery and no leaving; what it did not take is counted.",
+        source=_TRACING,
+        components=("gateway", "sidecar"),
+    ),
+    "tracing:off": Behaviour(
+        sentence="Without an endpoint nothing that makes spans is loaded, and trace context passes byte for byte.",
+        source=_TRACING,
+        components=("gateway", "sidecar"),
     ),
     "claims:equal-bytes": Behaviour(
         sentence="A payload of any size comes out as it went in; large ones travel as a reference with size and hash.",

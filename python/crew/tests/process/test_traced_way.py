@@ -19,6 +19,7 @@ NAMES = {
 """Each span by the name of the one that it is below."""
 
 
+@pytest.mark.behaviour("tracing:one-tree")
 def test_a_call_is_one_tree_from_the_gateway_to_the_end_actor(monkeypatch: pytest.MonkeyPatch) -> None:
     with Receiver() as receiver:
         for name, value in receiver.environment.items():

@@ -127,6 +127,7 @@ def test_a_repeated_call_is_told_and_the_envelope_published_once(traced: Any, re
     assert publish.parent_id in {span.span_id for span in calls}
 
 
+@pytest.mark.behaviour("tracing:off")
 def test_a_gateway_without_an_endpoint_loads_nothing_that_makes_spans() -> None:
     program = "import sys, asya_gateway.__main__, asya_gateway.app; print('\\n'.join(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()

@@ -67,6 +67,7 @@ def test_the_reporter_is_loaded_only_with_a_gateway(transport: str) -> Any:
     assert "asya_sidecar.reporter" not in loaded(transport)
 
 
+@pytest.mark.behaviour("tracing:off")
 @pytest.mark.parametrize("transport", ["embedded", "rabbitmq"])
 def test_what_makes_spans_is_loaded_only_with_an_endpoint(transport: str) -> None:
     assert loaded(transport).isdisjoint({"asya_core.wire.trace", "asya_sidecar.traced", "opentelemetry", "google", "requests"})

@@ -33,6 +33,7 @@ def by_name(spans: list[ReceivedSpan]) -> dict[str, ReceivedSpan]:
     return {span.name: span for span in spans}
 
 
+@pytest.mark.behaviour("tracing:one-tree")
 def test_one_trace_over_five_actors_has_correct_parents_and_queue_waits(embedded_mesh: Any, receiver: Receiver) -> None:
     for name in ACTORS:
         embedded_mesh.actor(name, "sample.identity", **receiver.environment)
@@ -72,6 +73,7 @@ def test_one_trace_over_five_actors_has_correct_parents_and_queue_waits(embedded
 TRANSPORTS = ["embedded", pytest.param("rabbitmq", marks=pytest.mark.rabbitmq), pytest.param("sqs", marks=pytest.mark.sqs)]
 
 
+@pytest.mark.behaviour("tracing:one-tree")
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_context_reaches_the_next_actor_and_outlasts_a_retry(
     transport: str, request: pytest.FixtureRequest, receiver: Receiver, folder: Path
@@ -122,6 +124,7 @@ def test_parts_of_a_fan_out_and_an_error_record_are_in_the_trace(embedded_mesh: 
         assert sends[context[2]].name == f"publish {embedded_mesh.queue(queue)}"
 
 
+@pytest.mark.behaviour("tracing:off")
 def test_without_an_endpoint_the_context_passes_byte_for_byte(embedded_mesh: Any) -> None:
     embedded_mesh.actor("a", "sample.identity")
     headers = {"traceparent": f"00-{TRACE}-{CALLER}-01", "tracestate": " rojo=1 ,, congo=2", "asya-sent": [1, 0, "a"]}
@@ -131,6 +134,7 @@ def test_without_an_endpoint_the_context_passes_byte_for_byte(embedded_mesh: Any
     assert embedded_mesh.receive("happy-end")["headers"] == {**headers, "asya-hops": 1}
 
 
+@pytest.mark.behaviour("tracing:delays-nothing")
 def test_an_endpoint_that_hangs_delays_no_delivery_and_no_leaving(embedded_mesh: Any, receiver: Receiver) -> None:
     receiver.hold.clear()
     actor = embedded_mesh.actor(
@@ -152,6 +156,7 @@ def test_an_endpoint_that_hangs_delays_no_delivery_and_no_leaving(embedded_mesh:
     assert actor.sidecar.event("spans dropped")["count"] == 8
 
 
+@pytest.mark.behaviour("tracing:delays-nothing")
 def test_an_endpoint_that_refuses_is_counted_and_told_once(embedded_mesh: Any, receiver: Receiver) -> None:
     receiver.status = 400
     actor = embedded_mesh.actor("a", "sample.identity", **receiver.environment)
