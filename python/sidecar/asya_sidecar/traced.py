@@ -81,7 +81,7 @@ class _Send:
 
 
 class _Trace:
-    """What is remembered of one delivery: where its trace comes from, its own span, its sends.
+    """What is remembered of one delivery: where its trace comes from, its own span, its sends by the identity of their drafts.
 
     All its times are read from one clock that never goes back, set to the time of day once: spans cannot overlap by a microsecond, nor by
     an hour when the time of day is corrected.
@@ -94,7 +94,7 @@ class _Trace:
         self.parent = parent
         self.set_at = now.monotonic
         self.set_us = (now.wall - _EPOCH) // _MICROSECOND
-        self.sends: list[_Send] = []
+        self.sends: dict[int, _Send] = {}
         self.failure: str | None = None
 
     def at(self, monotonic: float) -> int:
@@ -201,22 +201,26 @@ class _Traces:
         """An output leaves: its draft gets the context of this publish; one that leaves again stays as it is."""
         trace = self.of(output.delivery, now)
         draft = output.draft
-        for send in trace.sends:
-            if send.draft is draft:
-                send.tries += 1
-                return
+        send = trace.sends.get(id(draft))
+        if send is not None:
+            send.tries += 1
+            return
         send = _Send(self._span_id(), draft, queue, now.monotonic)
-        trace.sends.append(send)
+        self._stamp(send, trace)
+        output.draft = send.draft
+        trace.sends[id(send.draft)] = send
+
+    def _stamp(self, send: _Send, trace: _Trace) -> None:
         context, parent = trace.context, trace.parent
         if not context.is_sampled and parent is not None and not parent.is_sampled:
             return  # as it came
-        envelope = parse(draft.body)
+        envelope = parse(send.draft.body)
         send.envelope_id = envelope.id
         if context.is_sampled:
-            sent = Sent(trace.at(send.started), envelope.hops, draft.actor)
-            output.draft = send.draft = self._stamped(draft, envelope, context.child(send.span_id), sent)
+            sent = Sent(trace.at(send.started), envelope.hops, send.draft.actor)
+            send.draft = self._stamped(send.draft, envelope, context.child(send.span_id), sent)
         else:  # the decision was made here: all who come after keep to it
-            output.draft = send.draft = self._stamped(draft, envelope, context if parent is None else parent.sampled(False), None)
+            send.draft = self._stamped(send.draft, envelope, context if parent is None else parent.sampled(False), None)
 
     def _stamped(self, draft: Draft, envelope: Envelope, context: TraceContext, sent: Sent | None) -> Draft:
         """`draft` with the context in its headers; as it is if it would then be too large for anybody: tracing never fails an envelope."""
@@ -237,10 +241,9 @@ class _Traces:
 
     def arrived(self, output: Output, now: Moment, error: str | None, draft: Draft | None = None) -> None:
         """The publish of `draft`, else of the output's draft, is over: in its queue, or given up for `error`."""
-        looked_for = output.draft if draft is None else draft
-        for send in self.of(output.delivery, now).sends:
-            if send.draft is looked_for:
-                send.ended, send.error = now.monotonic, error
+        send = self.of(output.delivery, now).sends.get(id(output.draft if draft is None else draft))
+        if send is not None:
+            send.ended, send.error = now.monotonic, error
 
     def settled(self, delivery: Delivery, outcome: Outcome, now: Moment) -> tuple[Span, ...]:
         """The spans of a delivery that is over; none if its trace is not kept or nothing was done with it."""
@@ -270,7 +273,7 @@ class _Telling:
 
     def spans(self, outcome: Outcome) -> tuple[Span, ...]:
         """All of them, in the order of their beginning."""
-        return (*self._wait(), self._process(outcome), *self._handler(), *(self._publish(send) for send in self._trace.sends))
+        return (*self._wait(), self._process(outcome), *self._handler(), *(self._publish(send) for send in self._trace.sends.values()))
 
     def _message(self, operation: str, queue: str, size: int, envelope_id: str) -> dict[str, str | int | float | bool]:
         return {
