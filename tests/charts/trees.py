@@ -110,6 +110,7 @@ SPECIAL: dict[str, list[Any]] = {
     "storage.s3.endpoint": ["https://sample"],
     "storage.directory.path": ["/sample"],
     "handler": ["sample.sample"],
+    "drainTimeout": ["7h"],
     "store.sqlite.persistence.size": ["7Gi"],
     "store.retention.final": ["7h"],
     "store.retention.failed": ["7h"],
