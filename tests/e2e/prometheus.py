@@ -32,12 +32,14 @@ class Prometheus:
         folder: empty, its own.
         kube: where pods are.
         monitors: PodMonitors as the charts render them.
+        rules: PrometheusRules likewise.
     """
 
-    def __init__(self, folder: Path, kube: Kube, monitors: list[Json]) -> None:
+    def __init__(self, folder: Path, kube: Kube, *, monitors: list[Json], rules: list[Json]) -> None:
         self._folder = folder
         self._kube = kube
         self._jobs = {job["job_name"]: job for job in map(scrape_job, monitors)}
+        self._rules = rules
         self._process: subprocess.Popen[bytes] | None = None
         self._address = ""
 
@@ -46,7 +48,11 @@ class Prometheus:
         self.discover()
         jobs = [from_file(job, self._targets(name)) for name, job in self._jobs.items()]
         config = self._folder / "prometheus.yaml"
-        config.write_text(yaml.safe_dump({"global": {"scrape_timeout": "1s"}, "scrape_configs": jobs}))
+        files = [self._folder / f"{rule['metadata']['name']}.rules.yaml" for rule in self._rules]
+        for file, rule in zip(files, self._rules, strict=True):
+            file.write_text(yaml.safe_dump(rule["spec"]))
+        often = {"scrape_timeout": "1s", "evaluation_interval": "1s"}
+        config.write_text(yaml.safe_dump({"global": often, "scrape_configs": jobs, "rule_files": list(map(str, files))}))
         self._address = f"127.0.0.1:{_free_port()}"
         words = [f"--config.file={config}", f"--storage.tsdb.path={self._folder / 'data'}", f"--web.listen-address={self._address}"]
         with (self._folder / "log").open("wb") as log:
@@ -79,6 +85,11 @@ class Prometheus:
     def names(self) -> set[str]:
         """All metrics that it has."""
         return set(self._get("label/__name__/values"))
+
+    def alerts(self) -> dict[str, Json]:
+        """By name what it knows of each alert's rule: its ``health``, ``lastError`` and ``state``, once it has been looked at."""
+        found = [rule for group in self._get("rules", type="alert")["groups"] for rule in group["rules"]]
+        return {rule["name"]: rule for rule in found if rule["health"] != "unknown"}
 
     def ask(self, query: str) -> list[Json]:
         """What a query gives now."""

@@ -14,7 +14,7 @@ from tests.e2e.conftest import OPERATOR_VALUES
 from tests.e2e.prometheus import Prometheus
 from tests.e2e.stage import CLAIM, QUICK, Stage
 from tests.e2e.waiting import eventually
-from tests.monitoring import dashboards, labels, queries, used
+from tests.monitoring import alerts, dashboards, labels, queries, used
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -46,6 +46,16 @@ def monitors(stage: Stage, operator: str) -> list[dict[str, Any]]:
     ]
 
 
+def rules() -> list[dict[str, Any]]:
+    """Of operator and gateway."""
+    on = {"metrics": {"rules": {"enabled": True, "renderMode": "alwaysRender"}}}
+    gateway = {"rabbitmq": {"host": "rabbitmq.infra.svc"}}
+    return [
+        render("asya-operator", [OPERATOR_VALUES, on]).one("PrometheusRule"),
+        render("asya-gateway", [gateway, on]).one("PrometheusRule"),
+    ]
+
+
 @pytest.fixture
 def installed(stage: Stage) -> Stage:
     """A gateway, the end actors reporting to it, and a flow of three actors that stay awake."""
@@ -64,7 +74,7 @@ def installed(stage: Stage) -> Stage:
 
 @pytest.fixture
 def prometheus(installed: Stage, operator: str, tmp_path: Path) -> Iterator[Prometheus]:
-    made = Prometheus(tmp_path, installed.kube, monitors(installed, operator))
+    made = Prometheus(tmp_path, installed.kube, monitors=monitors(installed, operator), rules=rules())
     made.start()
     yield made
     print(made.stop())
@@ -124,6 +134,12 @@ def test_prometheus_has_every_documented_metric_and_every_query_of_the_dashboard
     assert empty == []
     (series,) = prometheus.ask(f'sum(asya_gateway_envelopes_ended_total{{namespace="{namespace}",status="succeeded"}})')
     assert float(series["value"][1]) == 3
+
+    every = {rule["alert"] for chart in ("asya-operator", "asya-gateway") for rule in alerts(chart)}
+    eventually("every alert was looked at", lambda: prometheus.alerts().keys() == every)
+    known = prometheus.alerts().values()
+    assert [(rule["name"], rule["lastError"]) for rule in known if rule["health"] != "ok"] == []
+    assert [rule["name"] for rule in known if rule["state"] == "firing"] == [], "one failed call is no alarm"
 
 
 def answered(prometheus: Prometheus, query: str) -> bool:
