@@ -1,5 +1,6 @@
 """Object stores under test: a folder, and a bucket of the server that `ci/services.sh start s3` starts."""
 
+import functools
 import os
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -7,12 +8,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import botocore.loaders
 import pytest
 
 from asya_core.objects import ObjectStore, S3Access, open_store, parse_location
 from asya_core.objects.directory import DirectoryStore
 
 REGION = "us-east-1"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def models_read_once() -> Iterator[None]:
+    """boto3 reads and parses its models of a service once per session of its own; these tests make two hundred, 0.1 s each."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("botocore.session.create_loader", functools.cache(botocore.loaders.create_loader))
+        yield
 
 
 @dataclass(frozen=True, kw_only=True)
