@@ -30,6 +30,7 @@ __all__ = [
     "programs",
     "promtool",
     "queries",
+    "registries",
     "scrape_job",
     "used",
 ]
@@ -44,15 +45,17 @@ Json = dict[str, Any]
 
 
 @cache
+def registries() -> dict[str, Registry]:
+    """What each component declares."""
+    return {"sidecar": SidecarMetrics("a").registry, "operator": Metrics().registry, "gateway": GatewayMetrics().registry}
+
+
+@cache
 def labels() -> dict[str, set[str]]:
     """Labels of each metric that a component declares, as Prometheus has them with the charts' PodMonitors."""
     found: dict[str, set[str]] = {}
-    registries: list[tuple[Registry, set[str]]] = [
-        (SidecarMetrics("a").registry, OF_ACTORS),
-        (Metrics().registry, set()),
-        (GatewayMetrics().registry, set()),
-    ]
-    for registry, more in registries:
+    for component, registry in registries().items():
+        more = OF_ACTORS if component == "sidecar" else set()
         for metric in registry.metrics:
             own = {*registry.constant, *(label.name for label in metric.labels)}
             found[metric.name] = own | more | ADDED | ({"le"} if metric.kind == "histogram" else set())
@@ -156,8 +159,8 @@ def programs() -> Path:
     return folder
 
 
-def promtool(*words: str, folder: Path) -> str:
+def promtool(*words: str, folder: Path, given: str = "") -> str:
     """What promtool prints when it has no complaint; else the test fails with its complaint."""
-    done = subprocess.run([programs() / "promtool", *words], capture_output=True, text=True, cwd=folder, timeout=120)
+    done = subprocess.run([programs() / "promtool", *words], input=given, capture_output=True, text=True, cwd=folder, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -2,11 +2,12 @@
 
 import re
 import runpy
+from pathlib import Path
 
 import pytest
 
 from tests.docs.pages import ROOT
-from tests.monitoring import labels, used
+from tests.monitoring import labels, promtool, registries, used
 
 NAMED = re.compile(r"\basya_(?:sidecar|operator|gateway)_[a-z_]+\b(?![/.*])")
 
@@ -25,3 +26,9 @@ def test_no_page_names_a_metric_that_is_not_there() -> None:
     named = {(name, page.name) for page in pages for name in NAMED.findall(page.read_text(encoding="utf-8"))}
     assert len(named) > len(labels())
     assert [(name, page) for name, page in sorted(named) if not used(name) <= labels().keys()] == []
+
+
+@pytest.mark.parametrize("component", ["sidecar", "operator", "gateway"])
+def test_what_is_printed_is_legal_and_named_by_prometheus_own_rules(component: str, tmp_path: Path) -> None:
+    said = promtool("check", "metrics", folder=tmp_path, given=registries()[component].text())
+    assert said == ""
