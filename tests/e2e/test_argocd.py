@@ -5,7 +5,6 @@ environment prod. The operator of the other stories makes room for the one that 
 ASYA_E2E_ARGOCD_MINUTES: how long the load lasts at least; one round, from no pod to several and back, is always made.
 """
 
-import contextlib
 import json
 import os
 import time
@@ -17,69 +16,21 @@ import pytest
 import yaml
 
 from tests.e2e.broker import Broker
-from tests.e2e.conftest import FAILED, OPERATOR_VALUES, SYSTEM, broker_secret, install_operator
-from tests.e2e.gitops_repository import ENVIRONMENT, Repository, applications, argocd_syncs, states, three_commands, watched
+from tests.e2e.conftest import FAILED, SYSTEM, broker_secret, install_operator
+from tests.e2e.gitops_repository import ENVIRONMENT, Repository, applications, argocd_syncs, three_commands, watched
+from tests.e2e.gitops_stage import NAMESPACE, SETTLED, SLOW, Deployed, remove, suit_the_cluster, tell, telling
 from tests.e2e.helm import ROOT, Helm
 from tests.e2e.kube import Kube
 from tests.e2e.stage import CLAIM, QUICK, Stage
-from tests.e2e.waiting import WAIT, eventually
+from tests.e2e.waiting import eventually
 
 MINUTES = float(os.environ.get("ASYA_E2E_ARGOCD_MINUTES", "0"))
 pytestmark = [pytest.mark.timeout(900 + 60 * MINUTES), pytest.mark.alone]
 
-NAMESPACE = f"asya-{ENVIRONMENT}"
-ARGOCD = "/apis/argoproj.io/v1alpha1/namespaces/argocd"
-DEFINITION = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/asyncactors.asya.sh"
-SETTINGS = "/api/v1/namespaces/argocd/configmaps/argocd-cm"
-START, SLOW = "start-text-analysis-flow", "clean-text"
-BURST = 60
+START = "start-text-analysis-flow"
+BURST = 40
 FLOWS = ROOT / "examples" / "flows"
 ENGLISH = json.loads((FLOWS / "inputs" / "text_analysis_flow.json").read_text())
-SETTLED = ("Synced", "Healthy")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Deployed:
-    """The flow as Git has it, in its namespace."""
-
-    repository: Repository
-    stage: Stage
-
-    @property
-    def kube(self) -> Kube:
-        return self.stage.kube
-
-    def wanted(self) -> set[str]:
-        """Names of the Applications that must be there."""
-        platform = {"asya", "asya-operator", f"{ENVIRONMENT}-asya-crew", f"{ENVIRONMENT}-asya-gateway"}
-        return platform | {f"{ENVIRONMENT}-{actor}" for actor in self.repository.actors()}
-
-    def unsettled(self) -> dict[str, tuple[str, str, str]]:
-        """Applications that are not Synced and Healthy, are missing or too many."""
-        found, wanted = states(self.kube), self.wanted()
-        nothing = ("", "", "")
-        return {
-            name: found.get(name, nothing) for name in wanted | set(found) if name not in wanted or found.get(name, nothing)[:2] != SETTLED
-        }
-
-    def await_settled(self, revision: str = "", *, within: float = WAIT) -> None:
-        """Wait until Git has what runs: all Applications Synced and Healthy, at this commit where it is given."""
-        seen: dict[str, tuple[str, str, str]] = {}
-
-        def look() -> bool:
-            nonlocal seen
-            seen = self.unsettled()
-            seen = seen or {name: each for name, each in states(self.kube).items() if revision not in ("", each[2])}
-            return not seen
-
-        try:
-            eventually("all Applications are Synced and Healthy", look, within=within)
-        except AssertionError as late:
-            raise AssertionError(f"{late}: {seen}") from None
-
-    def pods(self) -> int:
-        """Of all actors of the flow."""
-        return sum(len(self.kube.pods(NAMESPACE, actor)) for actor in self.repository.actors())
 
 
 @pytest.fixture(scope="module")
@@ -119,95 +70,13 @@ def deployed(
         repository.sh(commit)
         helms["helm4"].run(SYSTEM, "uninstall", "asya-operator", "--wait")
         repository.sh(apply)
-        try:
+        with telling(made):
             made.await_settled()
-        except AssertionError:
-            tell(made)
-            raise
         yield made
     finally:
         remove(kube)
         install_operator(kube, helms["helm4"])
         broker.delete_queues(f"asya-{NAMESPACE}-")
-
-
-def suit_the_cluster(repository: Repository) -> None:
-    """What a person would change between the first command and the second: addresses, and values that suit two cores."""
-    repository.take_charts_from_git()
-    argocd = repository.folder / "argocd"
-    repository.sh("rm -r actors/prod tools/prod")
-    repository.rewrite(argocd / "10-operator.yaml", of_the_other_stories)
-    repository.rewrite(argocd / "20-namespace.yaml", for_the_environment)
-    repository.rewrite(argocd / "30-actors.yaml", looked_at_often)
-    for actor in repository.actors():
-        repository.change(actor, **QUICK)
-    files = repository.values(SLOW)["source"]["files"]
-    (module,) = files
-    head = "def clean_text(p: dict) -> dict:\n"
-    assert head in files[module]
-    # Slow enough for several pods, as a model would be.
-    code = files[module].replace(head, f"{head}    __import__('time').sleep(0.4)\n")
-    repository.change(SLOW, source={"files": {module: code}})
-    repository.change(SLOW, scaling={"maxReplicas": 3, "queueLength": 2})
-
-
-def of_the_other_stories(application: dict[str, Any]) -> dict[str, Any]:
-    application["spec"]["source"]["helm"]["valuesObject"] = OPERATOR_VALUES
-    return application
-
-
-def for_the_environment(application: dict[str, Any]) -> dict[str, Any] | None:
-    spec = application["spec"]
-    if spec["destination"]["namespace"] != NAMESPACE:
-        return None
-    source = spec.get("source") or spec["sources"][0]
-    values = source["helm"]["valuesObject"]
-    if "rabbitmq" in values:
-        values |= {"rabbitmq": {"host": "rabbitmq.infra.svc"}, "auth": {"mode": "none", "allowAnonymous": True}}
-        values["results"] = {"directory": {"claimName": CLAIM}}
-    else:
-        awake = {"resources": QUICK["resources"], "scaling": {"minReplicas": 1}}
-        values |= {"storage": {"directory": {"claimName": CLAIM}}, "happyEnd": awake, "errorEnd": awake}
-    return application
-
-
-def looked_at_often(application_set: dict[str, Any]) -> dict[str, Any]:
-    application_set["spec"]["generators"][0]["git"]["requeueAfterSeconds"] = 3
-    return application_set
-
-
-def remove(kube: Kube) -> None:
-    """All that the commands made. The operator goes as Argo CD removes it; the rest without waiting for anybody's finalizer."""
-    kube.delete(f"{ARGOCD}/applications/asya")
-    kube.delete(f"{ARGOCD}/applicationsets/asya-actors")
-    for name in applications(kube):
-        own = ["resources-finalizer.argocd.argoproj.io"] if name == "asya-operator" else None
-        with contextlib.suppress(AssertionError):  # gone in the meantime
-            kube.merge(f"{ARGOCD}/applications/{name}", {"metadata": {"finalizers": own}})
-        kube.delete(f"{ARGOCD}/applications/{name}")
-    eventually("Argo CD has removed the operator", lambda: not applications(kube))
-    for project in ("platform", "dev", "prod"):
-        kube.delete(f"{ARGOCD}/appprojects/asya-{project}")
-    patch = yaml.safe_load((ROOT / "examples" / "gitops" / "argocd" / "argocd-cm-patch.yaml").read_text())
-    kube.merge(SETTINGS, {"data": dict.fromkeys(patch["data"])})
-    disown(kube)
-    kube.delete(f"/api/v1/namespaces/{NAMESPACE}")
-
-
-def disown(kube: Kube) -> None:
-    """The resource definition stays, but is Helm's again alone: what Argo CD has applied would be in the way of another version."""
-    definition = kube.get(DEFINITION)
-    others = [each for each in definition["metadata"]["managedFields"] if each["manager"] != "argocd-controller"]
-    kube.merge(DEFINITION, {"metadata": {"managedFields": others, "annotations": {"argocd.argoproj.io/tracking-id": None}}})
-
-
-def tell(deployed: Deployed) -> None:
-    """What a person would look at."""
-    for name, item in applications(deployed.kube).items():
-        status = item.get("status", {})
-        print(name, status.get("sync", {}).get("status"), status.get("health"), status.get("conditions"))
-        print("   ", status.get("operationState", {}).get("phase"), status.get("operationState", {}).get("message"))
-    print(*deployed.kube.story(NAMESPACE), sep="\n")
 
 
 @pytest.fixture(autouse=True)
@@ -217,45 +86,72 @@ def told_when_failed(request: pytest.FixtureRequest, deployed: Deployed) -> Iter
         tell(deployed)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Load:
+    """What was seen while messages came: rounds from no pod to several and back.
+
+    Attributes:
+        first: results of each round's first message.
+        seen: every pair of sync and health that any Application had.
+        before, after: what Argo CD had done of each Application.
+    """
+
+    first: list[dict[str, Any]]
+    seen: set[tuple[str, str]]
+    before: dict[str, tuple[int, int, int]]
+    after: dict[str, tuple[int, int, int]]
+
+
+@pytest.fixture(scope="module")
+def load(deployed: Deployed) -> Load:
+    """At least one round: all actors sleep, one pod, several, all sleep; at each, Git and cluster are looked at."""
+    stage, kube = deployed.stage, deployed.kube
+    eventually("all actors sleep", lambda: deployed.pods() == 0)
+    deployed.await_settled()
+    before, began, most, sent = argocd_syncs(kube), time.monotonic(), 0, 0
+    first: list[dict[str, Any]] = []
+    with telling(deployed), watched(deployed.repository) as record:
+        eventually("the watch has begun", lambda: record.names() == deployed.wanted())
+        while not first or time.monotonic() < began + 60 * MINUTES:
+            assert deployed.unsettled() == {}, "at no pod"
+            ids = stage.publish(START, ENGLISH)
+            stage.await_pods(SLOW, 1)
+            assert deployed.unsettled() == {}, "at one pod"
+            ids += stage.publish(START, *([ENGLISH] * BURST))
+            eventually("several pods work", lambda: len(kube.ready_pods(NAMESPACE, SLOW)) > 1)
+            assert deployed.unsettled() == {}, "at several pods"
+            most = max(most, len(kube.ready_pods(NAMESPACE, SLOW)))
+            first.append(stage.result(ids[0])["payload"])
+            for id_ in ids:
+                stage.result(id_)
+            eventually("all actors sleep again", lambda: deployed.pods() == 0)
+            assert deployed.unsettled() == {}, "at no pod again"
+            sent += len(ids)
+        lasted = time.monotonic() - began
+    print(f"argocd: {len(first)} rounds in {lasted:.0f} s, {sent} messages, up to {most} pods of one actor, {len(before)} Applications")
+    return Load(first=first, seen=record.seen(), before=before, after=argocd_syncs(kube))
+
+
 # ------------------------------------------------------------------------------------------------------------------------------- stories
 
 
-def test_flow_deployed_by_three_commands_gives_its_result(deployed: Deployed) -> None:
-    (id_,) = deployed.stage.publish(START, ENGLISH)
+def test_flow_deployed_by_three_commands_gives_its_result(load: Load, deployed: Deployed) -> None:
     expected = json.loads((FLOWS / "expected" / "text_analysis_flow.json").read_text())
-    assert deployed.stage.result(id_)["payload"] == expected
+    assert all(payload == expected for payload in load.first)
+    assert deployed.stage.stored("errors") == set()
     namespace = deployed.kube.get(f"/api/v1/namespaces/{NAMESPACE}")
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
 
 
 @pytest.mark.point(75)
 @pytest.mark.behaviour("gitops:quiet")
-def test_applications_stay_synced_and_healthy_at_no_pod_one_several_and_none_and_argocd_does_nothing(deployed: Deployed) -> None:
-    stage, kube = deployed.stage, deployed.kube
-    eventually("all actors sleep", lambda: deployed.pods() == 0)
-    deployed.await_settled()
-    before, began, rounds, sent, most = argocd_syncs(kube), time.monotonic(), 0, 0, 0
-    with watched(deployed.repository) as record:
-        eventually("the watch has begun", lambda: record.names() == deployed.wanted())
-        while not rounds or time.monotonic() < began + 60 * MINUTES:
-            assert deployed.unsettled() == {}, "at no pod"
-            (one,) = stage.publish(START, ENGLISH)
-            stage.await_pods(SLOW, 1)
-            assert deployed.unsettled() == {}, "at one pod"
-            stage.result(one)
-            many = stage.publish(START, *([ENGLISH] * BURST))
-            eventually("several pods work", lambda: len(kube.ready_pods(NAMESPACE, SLOW)) > 1)
-            most = max(most, len(kube.ready_pods(NAMESPACE, SLOW)))
-            assert deployed.unsettled() == {}, "at several pods"
-            eventually("all have ended", lambda ids=set(many): ids <= stage.stored("results"))  # type: ignore[misc]
-            eventually("all actors sleep again", lambda: deployed.pods() == 0)
-            assert deployed.unsettled() == {}, "at no pod again"
-            rounds, sent = rounds + 1, sent + BURST + 1
-        lasted = time.monotonic() - began
-    print(f"argocd: {rounds} rounds in {lasted:.0f} s, {sent} messages, up to {most} pods of one actor, {len(before)} Applications")
-    assert record.seen() == {SETTLED}
-    assert argocd_syncs(kube) == before
-    assert stage.stored("errors") == set()
+def test_every_application_was_synced_and_healthy_at_every_number_of_pods(load: Load) -> None:
+    assert load.seen == {SETTLED}
+
+
+@pytest.mark.behaviour("gitops:quiet")
+def test_argocd_synced_and_healed_nothing_while_actors_scaled(load: Load) -> None:
+    assert load.after == load.before
 
 
 def test_change_by_hand_is_seen_out_of_sync_and_undone(deployed: Deployed) -> None:
@@ -270,6 +166,19 @@ def test_change_by_hand_is_seen_out_of_sync_and_undone(deployed: Deployed) -> No
         eventually("it was seen", lambda: any(sync == "OutOfSync" for sync, _ in record.seen(name)))
     eventually("it was counted", lambda: argocd_syncs(kube)[name][0] == before[name][0] + 1)
     deployed.await_settled()
+
+
+def test_new_file_is_a_new_actor_and_a_removed_one_takes_it_away_but_not_its_queue(deployed: Deployed) -> None:
+    repository, stage, kube = deployed.repository, deployed.stage, deployed.kube
+    new = {"image": {"repository": "my-processor", "tag": "v1"}, "handler": "text_processor.process", **QUICK}
+    # What is on its way to a removed actor is awaited in test_drain.
+    repository.actor("text-processor").write_text(yaml.safe_dump({**new, "annotations": {"asya.sh/skip-drain": "true"}}))
+    repository.commit("One actor more")
+    deployed.await_settled()
+    stage.await_condition("text-processor", "QueueReady", "True")
+    deployed.await_settled(repository.revert())
+    assert kube.actor(NAMESPACE, "text-processor") is None
+    assert stage.broker.queues(stage.queue("text-processor")) == [stage.queue("text-processor")]
 
 
 REFUSED, STALLED, PAUSED = "tokenize", "extract-entities", "spanish-sentiment"
@@ -326,16 +235,3 @@ def test_paused_actor_is_suspended(mistakes: Deployed) -> None:
     status = application(mistakes, PAUSED, lambda status: status["health"]["status"] == "Suspended")
     assert message(status).startswith("Paused: ")
     assert status["sync"]["status"] == "Synced"
-
-
-def test_new_file_is_a_new_actor_and_a_removed_one_takes_it_away_but_not_its_queue(deployed: Deployed) -> None:
-    repository, stage, kube = deployed.repository, deployed.stage, deployed.kube
-    new = {"image": {"repository": "my-processor", "tag": "v1"}, "handler": "text_processor.process", **QUICK}
-    repository.actor("text-processor").write_text(yaml.safe_dump(new))
-    repository.commit("One actor more")
-    deployed.await_settled()
-    (id_,) = stage.publish("text-processor", {"text": "hello"})
-    assert stage.result(id_)["payload"]["processed"] == "HELLO"
-    deployed.await_settled(repository.revert())
-    assert kube.actor(NAMESPACE, "text-processor") is None
-    assert stage.broker.queues(stage.queue("text-processor")) == [stage.queue("text-processor")]
