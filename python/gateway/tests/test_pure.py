@@ -374,6 +374,11 @@ def test_ids_sort_by_time(milliseconds, one, other):
     assert first < second
 
 
+def test_id_is_time_and_randomness_in_base_32():
+    assert new_ulid(0, b"\xff" * 10) == "0000000000ZZZZZZZZZZZZZZZZ"
+    assert new_ulid(2**48 - 1, bytes(10)) == "7ZZZZZZZZZ0000000000000000"
+
+
 def test_statements_are_the_same_for_both_databases():
     assert set(for_sqlite()) == set(for_postgres())
     assert "SKIP LOCKED" in for_postgres()["claim_unpublished"]

@@ -576,6 +576,7 @@ def _fails_at(number: int) -> Any:
     return hook
 
 
+@pytest.mark.unmeasured
 @pytest.mark.behaviour("operator:converges")
 @pytest.mark.parametrize(
     "disturbed", [partial(_dies_at, after=False), partial(_dies_at, after=True), _fails_at], ids=["before", "after", "500"]

@@ -15,6 +15,7 @@ from asya_core.ops.clock import FakeClock
 from asya_core.wire.errors import AsyaError
 from asya_operator.kube import Kube
 
+pytestmark = pytest.mark.unmeasured
 Json = dict[str, Any]
 Story = Callable[[FakeApi], None]
 MOST_CALLS = 60

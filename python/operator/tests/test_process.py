@@ -27,6 +27,7 @@ from asya_operator.kube import ApiUnavailable
 from asya_operator.metrics import Metrics
 from asya_operator.settings import LeaseSettings, OperatorSettings, ProcessSettings
 
+pytestmark = pytest.mark.unmeasured
 WAIT = 30.0
 Json = dict[str, Any]
 STEADY = LeaseSettings(duration_seconds=120.0, renew_deadline_seconds=90.0, retry_seconds=0.2)

@@ -23,6 +23,12 @@ def test_ordinary_body_travels_as_it_is(body: bytes) -> None:
     assert encode_body(body).encode() == body
 
 
+@pytest.mark.parametrize("body", [b"", b"\x00", b"\xff", b"asya-escaped:~"])
+def test_body_that_is_no_text_of_xml_or_looks_escaped_is_escaped(body: bytes) -> None:
+    assert encode_body(body).startswith("asya-escaped:")
+    assert decode_body(encode_body(body)) == body
+
+
 @pytest.mark.parametrize("text", ["plain", "asya-escaped:é~d800", "asya-escaped:~zz"])
 def test_text_of_others_is_taken_as_it_is_or_at_least_as_bytes(text: str) -> None:
     assert isinstance(decode_body(text), bytes)
