@@ -4,6 +4,7 @@
 #
 # ASYA_CACHE      cache folder, default $HOME/.cache/asya: with it warm, nothing is built
 # E2E_WORKERS     stories side by side, default 3
+# ASYA_E2E_ARGOCD 1: Argo CD too, and its story, which take some minutes more; make test-gitops runs that story alone
 # E2E_MINUTES     the most that images, cluster and stories may take together, default 40; what builds Kubernetes itself comes before
 set -Eeuo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -56,6 +57,7 @@ end_job() {
 look() (
     eval "$(python3 ci/cluster/cluster.py env)"
     timeout 20 kubectl get pods,asya --all-namespaces
+    timeout 20 kubectl get applications --all-namespaces
     timeout 20 kubectl get events --all-namespaces --sort-by=.lastTimestamp | tail -n 40
     timeout 20 kubectl logs --namespace asya-system --selector app.kubernetes.io/name=asya-operator --tail=60
     tail -n 15 "${KUBECONFIG%/run/*}"/logs/{kubelet,kube-apiserver,containerd}.log
@@ -85,7 +87,10 @@ if cluster status >/dev/null 2>&1; then
     echo "test-cluster: a cluster runs already; run the stories against it (.venv/bin/pytest tests/e2e) or end it (make cluster-down)" >&2
     exit 1
 fi
-phase "programs" cluster build
+addons=()
+alone="alone and not measured"
+if [ "${ASYA_E2E_ARGOCD:-}" = 1 ]; then addons=(--with argocd); else alone+=" and not gitops"; fi
+phase "programs" cluster build "${addons[@]}"
 phase "Helm" ci/helm.sh
 built=$(mktemp)
 trap end EXIT
@@ -101,7 +106,8 @@ eval "$(ci/services.sh env moto)"
 export CI=${CI:-true}
 failed=0
 phase "stories, side by side" stories -n "$workers" -m "not alone" "$@" || failed=$?
+[ ${#addons[@]} = 0 ] || phase "Argo CD" cluster up "${addons[@]}"
 # Whether every right was used can be told after all stories only.
 [ $# -gt 0 ] || export ASYA_E2E_COMPLETE=1
-phase "stories, one by one" stories -m "alone and not measured" "$@" || failed=$?
+phase "stories, one by one" stories -m "$alone" "$@" || failed=$?
 exit "$failed"

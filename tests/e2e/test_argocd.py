@@ -25,7 +25,7 @@ from tests.e2e.stage import CLAIM, QUICK, Stage
 from tests.e2e.waiting import eventually
 
 MINUTES = float(os.environ.get("ASYA_E2E_ARGOCD_MINUTES", "0"))
-pytestmark = [pytest.mark.timeout(900 + 60 * MINUTES), pytest.mark.alone]
+pytestmark = [pytest.mark.timeout(900 + 60 * MINUTES), pytest.mark.alone, pytest.mark.gitops]
 
 START = "start-text-analysis-flow"
 BURST = 40
