@@ -58,6 +58,13 @@ def test_9_80_bytes_are_read_by_cookie_mark_or_as_utf_8() -> None:
         decode(b"# coding: nonsense\n")
 
 
+def test_finding_is_noted_once_per_place() -> None:
+    report = Reporter(Source.of("x = 1\n", "f.py"))
+    for column in (1, 1, 2):
+        report.add("W420", Span(1, column, 1, column), "m")
+    assert [one.span.column for one in report.found] == [1, 2]
+
+
 def test_diagnostic_of_an_empty_line_prints_no_excerpt() -> None:
     found = Diagnostic(code="W420", path="f.py", span=Span(2, 1, 2, 1), message="m", why="", write="")
     assert render(found, Source.of("x = 1\n\n", "f.py")) == "[!] f.py:2:1: FLOW420 m"
