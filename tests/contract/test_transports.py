@@ -27,8 +27,11 @@ RABBITMQ = [pytest.mark.rabbitmq, pytest.mark.hurts_broker]
 RABBITMQ4 = [pytest.mark.rabbitmq, pytest.mark.hurts_broker4]
 SQS = [pytest.mark.sqs, pytest.mark.timeout(300)]  # ten thousand messages take moto's server two minutes
 MARKS = {"rabbitmq4": RABBITMQ4, "rabbitmq": RABBITMQ, "sqs": SQS}
-MOTO_UNDER_LOAD: MakeHarness = lambda folder, broker: MotoHarness(visibility_seconds=120)  # noqa: E731
-"""For ten thousand messages at once: the deletions wait so long there that a shorter timeout hands messages out again, as it must."""
+UNDER_LOAD: dict[str, MakeHarness] = {
+    "embedded": lambda folder, broker: EmbeddedHarness(folder, visibility_seconds=20),
+    "sqs-moto": lambda folder, broker: MotoHarness(visibility_seconds=120),
+}
+"""For ten thousand messages at once: acknowledgements wait so long there that a shorter timeout hands messages out again, as it must."""
 MOTO_CASES = frozenset({1, 4, 5, 8, 9, 10, 13, 18, 22, 23, 24, 26, 28})
 """What every run asks moto's server: it is slow, 50 s of CPU for all thirty. CONTRACT_MOTO=all runs all."""
 
@@ -40,7 +43,7 @@ def _parameters() -> list[object]:
         for case in CASES:
             is_put_off = name == "sqs-moto" and case.number not in MOTO_CASES and os.environ.get("CONTRACT_MOTO") != "all"
             if case.number not in kind.exclusions and not is_put_off:
-                made = MOTO_UNDER_LOAD if (name, case.number) == ("sqs-moto", 2) else make
+                made = UNDER_LOAD.get(name, make) if case.number == 2 else make
                 parameters.append(pytest.param(case, made, id=f"{name}-{case.number:02}-{case.name}", marks=marks))
     return parameters
 

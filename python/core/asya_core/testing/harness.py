@@ -135,14 +135,15 @@ class EmbeddedHarness:
 
     Args:
         folder: empty, for this case alone.
+        visibility_seconds: of messages taken and not settled; more of it leaves a loaded machine time to renew and to acknowledge.
     """
 
-    visibility_seconds: Final = 0.6
     ack_seconds: Final = 0.0
     namespace: Final = "embedded"
     exclusions: Final[Mapping[int, str]] = {}
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, visibility_seconds: float = 0.6) -> None:
+        self.visibility_seconds = visibility_seconds
         self._folder = folder / "queues"
         self._folder.mkdir()
         self._away = folder / "away"
@@ -151,13 +152,14 @@ class EmbeddedHarness:
 
     def transport(self) -> EmbeddedTransport:
         """See `Harness.transport`."""
-        transport = embedded_transport(str(self._path))
+        transport = embedded_transport(str(self._path), self.visibility_seconds)
         self._transports.append(transport)
         return transport
 
     def victim(self) -> RemoteTransport:
         """See `Harness.victim`."""
-        return RemoteTransport("asya_core.testing.harness:embedded_transport", str(self._path), max_message_bytes=100_000)
+        arguments = (str(self._path), str(self.visibility_seconds))
+        return RemoteTransport("asya_core.testing.harness:embedded_transport", *arguments, max_message_bytes=100_000)
 
     def admin(self) -> EmbeddedAdmin:
         """See `Harness.admin`."""
@@ -190,6 +192,6 @@ class EmbeddedHarness:
         """See `Harness.close`."""
 
 
-def embedded_transport(path: str) -> EmbeddedTransport:
+def embedded_transport(path: str, visibility_seconds: float | str) -> EmbeddedTransport:
     """The transport that contract cases use: short times, small limit."""
-    return EmbeddedTransport(path, max_message_bytes=100_000, visibility_seconds=EmbeddedHarness.visibility_seconds, poll_seconds=0.05)
+    return EmbeddedTransport(path, max_message_bytes=100_000, visibility_seconds=float(visibility_seconds), poll_seconds=0.05)
