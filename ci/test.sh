@@ -32,7 +32,7 @@ component() { # NAME: the tests beside a package, with branch coverage of its pu
 branches() { # 100 % branches of the pure modules, by the tests beside the packages
     export COVERAGE_FILE=$work/coverage/all
     local module
-    .venv/bin/coverage combine --quiet "$work"/coverage/* && .venv/bin/coverage report >"$work/measured" || return 1
+    .venv/bin/coverage combine --quiet "$work"/coverage/* && .venv/bin/coverage report --no-skip-covered >"$work/measured" || return 1
     for module in "${pure[@]}"; do
         grep -q "/${module//.//}[/.]" "$work/measured" || { echo "test: no test of its package imports $module"; return 1; }
     done
