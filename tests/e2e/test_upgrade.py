@@ -107,11 +107,12 @@ def test_upgrade_and_rollback_by_the_documented_commands_lose_no_envelope_that_i
     for command in documented("helm upgrade"):
         upgrade(stage, present, command)
     await_operator(kube)
-    # A pod that holds a call ends when the call does.
-    eventually("the new release runs", lambda: _running(stage) >= {new["sidecar"], new["crew"], new["gateway"]})
-    stage.let_go("upgraded")
-    eventually("nothing of the old release runs", lambda: _running(stage) == {new["sidecar"], new["crew"], new["gateway"]})
+    eventually("the new release runs alone", lambda: _running(stage) == {new["sidecar"], new["crew"], new["gateway"]})
     assert _operator_image(kube) == new["operator"]
+    # The pod that holds the call is of the old release still, and ends when the call does.
+    assert held not in stage.stored("results")
+    stage.let_go("upgraded")
+    assert stage.result(held)["payload"]["n"] == "held"
 
     for command in documented("helm rollback"):
         words = shlex.split(command)
@@ -145,7 +146,7 @@ def install(stage: Stage, release: Parts) -> None:
         "tools": {FIRST: {"route": [FIRST, SECOND], "description": "Works on a text"}},
     }
     stage.helm.install(stage.namespace, NAME, charts["asya-gateway"], values=gateway)
-    awake = {"resources": QUICK["resources"], "scaling": {"minReplicas": 1}}
+    awake = {"resources": QUICK["resources"], "scaling": {"minReplicas": 1, "maxReplicas": 2}}
     stage.helm.install(stage.namespace, "asya-crew", charts["asya-crew"], values={"storage": results, "happyEnd": awake, "errorEnd": awake})
     code = {"handler": "recording.process", "source": {"files": {"recording.py": RECORDING}}, **STAGE_VOLUME}
     for name, replicas in ((FIRST, 2), (SECOND, 0)):
@@ -184,8 +185,8 @@ def _references(release: Parts) -> dict[str, str]:
 
 
 def _running(stage: Stage) -> set[str]:
-    """Images of ours in the namespace's pods, the runtime's apart, which holds nothing of ours."""
-    pods = stage.kube.core.list_namespaced_pod(stage.namespace).items
+    """Images of ours in the namespace's pods, the runtime's apart, which holds nothing of ours; pods that are ending take no messages."""
+    pods = [pod for pod in stage.kube.core.list_namespaced_pod(stage.namespace).items if not pod.metadata.deletion_timestamp]
     images = {re.sub(r":[^:@/]+@", "@", each.image) for pod in pods for each in [*(pod.spec.init_containers or []), *pod.spec.containers]}
     return {image for image in images if image.startswith("asya/") and not image.startswith("asya/runtime")}
 
