@@ -14,7 +14,7 @@ import pytest
 
 import asya_runtime
 
-WAIT = 10.0
+WAIT = 30.0
 HALF = b"\0\0\0\x20\x10\0"
 """The first bytes of a CALL of 32 bytes."""
 Connect = Callable[..., socket.socket]

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 RUNTIME = Path(__file__).parents[2] / "asya_runtime.py"
-WAIT = 10.0
+WAIT = 30.0
 """Seconds: the one bound of every wait. Generous, as machines are shared; nothing here measures speed."""
 OLDEST_PYTHON = os.environ.get("ASYA_TEST_OLDEST_PYTHON")
 """Path of a Python 3.9, for a run by hand: nothing is skipped where there is none."""

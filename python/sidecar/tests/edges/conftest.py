@@ -13,7 +13,7 @@ import uvloop
 
 from asya_core.ops.logs import LineWriter, Log
 
-WAIT = 5.0
+WAIT = 30.0
 
 
 class Events:

@@ -16,7 +16,7 @@ from asya_core.wire.errors import AsyaError, Refused, Unavailable
 from asya_sidecar.claim_store import ClaimStore
 from asya_sidecar.effects import Fetch, FetchEnded, FetchOutcome, Store, StoreEnded
 
-WAIT = 5.0
+WAIT = 30.0
 BODY = b'"payload"'
 
 

@@ -9,7 +9,7 @@ import pytest
 from asya_core.ops.settings import Listen
 from asya_sidecar.health import HealthServer
 
-WAIT = 5.0
+WAIT = 30.0
 
 
 async def exchange(port: int, data: bytes) -> bytes:

@@ -18,7 +18,7 @@ from asya_sidecar import reporter as reporter_module
 from asya_sidecar.effects import Cancelled, FinalAnswer, FinalReported, ProgressStatus, Report, ReportFinal
 from asya_sidecar.reporter import GatewayConnection, Reporter
 
-WAIT = 5.0
+WAIT = 30.0
 
 
 class Gateway:

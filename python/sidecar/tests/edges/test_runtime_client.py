@@ -17,7 +17,7 @@ from asya_sidecar import runtime_client
 from asya_sidecar.effects import Call, CallsEnded, DrainRequested, Replied, RuntimeLost, RuntimeReady
 from asya_sidecar.runtime_client import RuntimeClient
 
-WAIT = 5.0
+WAIT = 30.0
 HELLO = {"protocol": 1, "runtime": "0.1.0", "python": "3.13", "handler": "h", "mode": "payload", "concurrency": 1, "max_frame": 1_000_000}
 
 

@@ -41,7 +41,7 @@ from asya_core.wire.names import ERROR_END, HAPPY_END, dead_letter_queue_name, q
 from tests import forked
 from tests.sqs_servers import endpoint
 
-WAIT = 8.0
+WAIT = 30.0
 """The one bound of every wait here, seconds: processes start within it on a busy machine."""
 ROOT = Path(__file__).parents[4]
 HANDLERS = Path(__file__).parent / "handlers"
@@ -377,7 +377,7 @@ class Mesh:
             for transport, closed in self._transports:
                 transport.close()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(closed.wait(), WAIT / 4)
+                    await asyncio.wait_for(closed.wait(), 2.0)
             await asyncio.sleep(0.05)  # lets sockets close; nothing is asserted after it
 
         asyncio.run_coroutine_threadsafe(close(), self._loop).result(WAIT)
