@@ -426,7 +426,7 @@ BEHAVIOURS: dict[str, Behaviour] = {
         components=("charts",),
     ),
     "gitops:quiet": Behaviour(
-        sentence="While actors scale from no pod to several and back, every Application of Argo CD is Synced and Healthy, and it does nothing.",
+        sentence="While actors scale from no pod to several and back, Argo CD's Applications are Synced and Healthy, and it does nothing.",
         source=_GITOPS,
         components=("operator", "charts"),
     ),
