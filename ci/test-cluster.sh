@@ -92,6 +92,7 @@ alone="alone and not measured"
 if [ "${ASYA_E2E_ARGOCD:-}" = 1 ]; then addons=(--with argocd); else alone+=" and not gitops"; fi
 phase "programs" cluster build "${addons[@]}"
 phase "Helm" ci/helm.sh
+phase "Prometheus" ci/prometheus.sh
 built=$(mktemp)
 trap end EXIT
 trap 'exit 130' INT TERM
