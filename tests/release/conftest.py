@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -110,11 +111,15 @@ def helm(engine: str = "helm4") -> Path:
     """One of both Helms."""
     found = folder()
     if found is None:
-        missing = "Helm is not here: run ci/helm.sh"
-        if os.environ.get("CI"):
-            pytest.fail(missing, pytrace=False)
-        pytest.skip(missing)
+        absent("Helm is not here: run ci/helm.sh")
     return found / engine
+
+
+def absent(missing: str) -> NoReturn:
+    """Something that a test needs is not here: a skip on a laptop, a failure where CI is set."""
+    if os.environ.get("CI"):
+        pytest.fail(missing, pytrace=False)
+    pytest.skip(missing)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

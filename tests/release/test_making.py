@@ -19,7 +19,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 from ci.release import charts, parts, seal, source
 from ci.release.images import NAMES
 from ci.release.refusal import Refused
-from tests.release.conftest import ROOT, VERSION, Made, Repository, helm, images
+from tests.release.conftest import ROOT, VERSION, Made, Repository, absent, helm, images
 
 CHART_FILES = {f"charts/{name}-{VERSION}.tgz" for name in charts.CHARTS}
 
@@ -142,6 +142,8 @@ def test_the_changelog_gets_a_section_from_the_fragments_which_stay(made: Made) 
 
 @pytest.mark.point(78)
 def test_a_signed_release_is_verified_by_helm_and_by_gnupg(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if shutil.which("gpg-agent") is None:
+        absent("GnuPG is not here: run ci/tools.sh")
     home = tmp_path / "keys"
     home.mkdir(mode=0o700)
     monkeypatch.setenv("GNUPGHOME", str(home))
