@@ -181,7 +181,7 @@ build() {
             began=$SECONDS
             say "building $(image_name "$name")"
             build_one "$name" "$archive"
-            for other in "$archives/$name"-*.tar; do [ "$other" = "$archive" ] || rm -f "$other"; done
+            for other in "$archives/$name"-[0-9a-f][0-9a-f][0-9a-f][0-9a-f]*.tar; do [ "$other" = "$archive" ] || rm -f "$other"; done
             say "built in $((SECONDS - began)) s"
         fi
         printf '%-36s %6.1f MB  %s\n' "$(image_name "$name")" "$(stat -c %s "$archive" | awk '{print $1 / 1e6}')" "$archive"

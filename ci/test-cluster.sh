@@ -16,6 +16,7 @@ began=$SECONDS
 times=()
 child=
 watchdog=
+ours=() # services that did not run before
 
 # Each phase is a job with a process group of its own, so that a signal is acted on at once and ends all of it.
 set -m
@@ -72,6 +73,7 @@ end() {
     rm -f "$built"
     [ "$status" = 0 ] || [ "$status" = 130 ] || phase "a look at the cluster" look || true
     # Should the end itself hang: `down` may be repeated.
+    [ ${#ours[@]} = 0 ] || ci/services.sh stop "${ours[@]}" || true
     phase "cluster down" timeout --kill-after=10 300 python3 ci/cluster/cluster.py down || status=1
     times+=("$(printf '%-28s %5d s' "in all" $((SECONDS - began)))")
     printf 'test-cluster: %s\n' "${times[@]}"
@@ -89,6 +91,7 @@ if cluster status >/dev/null 2>&1; then
 fi
 addons=()
 alone="alone and not measured"
+[ "${ASYA_E2E_UPGRADE:-}" = 1 ] || alone+=" and not upgrade"
 if [ "${ASYA_E2E_ARGOCD:-}" = 1 ]; then addons=(--with argocd); else alone+=" and not gitops"; fi
 phase "programs" cluster build "${addons[@]}"
 phase "Helm" ci/helm.sh
@@ -102,6 +105,7 @@ watchdog=$!
 phase "images" build_images
 phase "cluster up" cluster up
 phase "images into the cluster" load
+ci/services.sh status moto | grep -qw running || ours+=(moto)
 phase "a server of SQS" ci/services.sh start moto
 eval "$(ci/services.sh env moto)"
 export CI=${CI:-true}

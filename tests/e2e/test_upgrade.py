@@ -23,7 +23,7 @@ from tests.e2e.kube import Kube
 from tests.e2e.stage import CLAIM, QUICK, RECORDING, STAGE_VOLUME, Stage
 from tests.e2e.waiting import eventually
 
-pytestmark = [pytest.mark.timeout(900), pytest.mark.alone]
+pytestmark = [pytest.mark.timeout(900), pytest.mark.alone, pytest.mark.upgrade]
 
 FIRST, SECOND = "text-processor", "counter"
 """The first is awake in two pods; the second sleeps until something comes."""
