@@ -7,7 +7,7 @@ MAKEFLAGS += --no-builtin-rules
 
 VENV := .venv/bin
 
-.PHONY: help setup demo fmt generate verify static unit services contract counts faults charts docs test images cluster-build cluster-up cluster-down test-cluster test-gitops test-upgrade test-pages check bench release clean
+.PHONY: help setup demo fmt generate verify static unit services contract counts faults charts docs test images cluster-build cluster-up cluster-down test-cluster test-gitops test-upgrade check bench release clean
 
 help: ## Print what each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -74,9 +74,6 @@ test-gitops: setup ## The same with a real Argo CD, its story alone: a flow that
 
 test-upgrade: setup ## The same with the story of an upgrade from the previous release, alone: needs its commit, builds its images
 	@ASYA_E2E_UPGRADE=1 ci/test-cluster.sh -k test_upgrade
-
-test-pages: setup ## The same with the pages whose commands need a cluster, alone: the tutorial, the quick start's kubectl
-	@ASYA_E2E_PAGES=1 ci/test-cluster.sh -k "test_tutorial or test_quickstart"
 
 check: setup static unit ## Before each commit: static and unit
 

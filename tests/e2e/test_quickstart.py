@@ -10,10 +10,7 @@ import pytest
 from tests.e2e.stage import Stage
 from tests.e2e.waiting import eventually
 
-pytestmark = [
-    pytest.mark.timeout(600),
-    pytest.mark.skipif(not os.environ.get("ASYA_E2E_PAGES"), reason="minutes of waiting for a page: make test-pages"),
-]
+pytestmark = pytest.mark.timeout(600)
 
 MANIFEST = Path(__file__).parents[1] / "contract" / "quickstart" / "text-processor.yaml"
 HANDLER = "def process(payload):\n    print('seen', flush=True)\n    return {**payload, 'processed': True}\n"

@@ -14,10 +14,7 @@ from tests.e2e.helm import ROOT, Helm
 from tests.e2e.kube import Kube
 from tests.e2e.waiting import WAIT, eventually
 
-pytestmark = [
-    pytest.mark.timeout(900),
-    pytest.mark.skipif(not os.environ.get("ASYA_E2E_PAGES"), reason="minutes of waiting for a page: make test-pages"),
-]
+pytestmark = pytest.mark.timeout(900)
 
 PAGE = "docs/tutorials/flow-on-a-cluster.md"
 FLOW = "docs/tutorials/first-flow.md"
