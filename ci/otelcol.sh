@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Provides a small OpenTelemetry collector (OTLP in, a file out): a test sends it a real trace. Built from ci/cluster/go/otelcol, kept by its content.
 #
-#   ci/otelcol.sh     prints what it does on stderr, and as the only line on stdout the program; no tier calls it, as building takes minutes
+#   ci/otelcol.sh     prints what it does on stderr, and as the only line on stdout the program; `make test` calls it where CI is set
 #
 # ASYA_CACHE        cache folder, default $HOME/.cache/asya
 set -Eeuo pipefail

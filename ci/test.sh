@@ -110,6 +110,8 @@ case $tier in
         ci/helm.sh >/dev/null || [ -z "${CI:-}" ] # both Helms for tests/charts; on a laptop without npm or Go those are skipped
         ci/kustomize.sh >/dev/null || [ -z "${CI:-}" ]
         ci/prometheus.sh >/dev/null || [ -z "${CI:-}" ]
+        # The collector takes minutes to build: on a laptop its test is skipped unless ASYA_TEST_OTELCOL names it.
+        if [ -n "${CI:-}" ]; then ASYA_TEST_OTELCOL=$(ci/otelcol.sh) && export ASYA_TEST_OTELCOL; fi
         for name in hurt hurt4 sqs faults; do lane "$name" "$name"; done # these wait nearly all the time
         ci/verify.sh || failed+=(verify) # alone: it writes what others read
         pool 4 static cli gateway rest docs operator sidecar core charts simulation runtime flowc crew release

@@ -313,7 +313,12 @@ def test_plan_reads_what_waits_from_the_cluster(tmp_path: Path, cluster: dict[st
             (tmp_path / folder / f"{name}.yaml").write_text(f"handler: shop.{name}\n")
     variables = environment(tmp_path, KUBECONFIG=str(tmp_path / "kubeconfig"))
     done = forked.run_text(["plan", "old", "new", "--kube"], cwd=tmp_path, env=variables, imports=KUBERNETES)
+    assert (done.returncode, done.stdout) == (0, "- judge: removed; 4 queued\n")
+    assert "Works on until nothing is on its way to it" in done.stderr
+
+    done = forked.run_text(["plan", "old", "new", "--kube", "--no-drain"], cwd=tmp_path, env=variables, imports=KUBERNETES)
     assert (done.returncode, done.stdout) == (1, "- judge: removed; 4 queued\n")
+    assert "4 messages may be stranded: judge" in done.stderr
 
 
 @pytest.mark.rabbitmq

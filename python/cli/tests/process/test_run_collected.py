@@ -1,6 +1,6 @@
 """`asya run` of five actors beside a real OpenTelemetry collector, whose file is read: what it keeps is one trace.
 
-Needs ASYA_TEST_OTELCOL, the program that ci/otelcol.sh builds in some minutes: no tier does.
+Needs ASYA_TEST_OTELCOL, the program that ci/otelcol.sh builds in some minutes: where CI is set the tier has it built.
 """
 
 import json
