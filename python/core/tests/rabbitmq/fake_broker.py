@@ -135,9 +135,12 @@ class FakeBroker:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._tasks.append(asyncio.current_task())
-        conversation = Conversation(self, reader, writer)
-        self.connections.append(conversation)
-        with contextlib.suppress(EOFError, ConnectionError, asyncio.IncompleteReadError):
+        # Here and not by the server, which knows nothing of a handshake that has not ended when it is closed.
+        with contextlib.suppress(OSError, EOFError, asyncio.IncompleteReadError):
+            if self.tls is not None:
+                await writer.start_tls(self.tls)
+            conversation = Conversation(self, reader, writer)
+            self.connections.append(conversation)
             await conversation.run()
         writer.close()
 
@@ -159,12 +162,13 @@ class FakeBroker:
 
     @contextlib.asynccontextmanager
     async def running(self) -> "AsyncIterator[FakeBroker]":
-        server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=self.tls)
+        server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
         self.port = server.sockets[0].getsockname()[1]
         try:
             yield self
         finally:
             server.close()
+            await asyncio.sleep(0)  # what was accepted a moment ago begins
             for conversation in self.connections:
                 conversation.end()
             await asyncio.gather(*self._tasks)
