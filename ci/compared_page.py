@@ -25,7 +25,9 @@ def tables(text: str) -> Iterator[tuple[str, list[dict[str, str]]]]:
 def rows(text: str) -> Iterator[str]:
     """The lines of the table."""
     for heading, found in tables(text):
-        ours = next(row for row in found if row["system"] == "asya")
+        ours = next((row for row in found if row["system"] == "asya"), None)
+        if ours is None:  # Asya beside itself
+            continue
         for row in found:
             if not PEERS.match(row["system"]):
                 continue
