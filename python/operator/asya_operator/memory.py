@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from asya_operator.conditions import Depth
 from asya_operator.policies import Verdict
 
-__all__ = ["Memory"]
+__all__ = ["Memory", "Newcomers"]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -41,3 +41,30 @@ class Memory:
     quiet_since: float | None = None
     draining: tuple[str, float, str] | None = None
     warned: int | None = None
+
+
+class Newcomers:
+    """Actors whose first status waits until KEDA has seen their ScaledObject. It sees one after the other: of many the last waits longest.
+
+    Args:
+        one_seconds: how long one waits that is alone.
+        each_seconds: how much longer for each of those that wait together.
+    """
+
+    def __init__(self, one_seconds: float, each_seconds: float) -> None:
+        self._one_seconds = one_seconds
+        self._each_seconds = each_seconds
+        self._keys: set[tuple[str, str]] = set()
+        self._most = 0
+
+    def wait_seconds(self, key: tuple[str, str]) -> float:
+        """How long this one waits."""
+        self._keys.add(key)
+        self._most = max(self._most, len(self._keys))
+        return self._one_seconds + self._each_seconds * (self._most - 1)
+
+    def has_come(self, key: tuple[str, str]) -> None:
+        """This one waits no longer: it was seen, or waited long enough, or is gone."""
+        self._keys.discard(key)
+        if not self._keys:
+            self._most = 0

@@ -24,7 +24,7 @@ from asya_operator.draining import Draining
 from asya_operator.events import Events
 from asya_operator.gather import Observed, World, gather
 from asya_operator.kube import Kube, NotFound
-from asya_operator.memory import Memory
+from asya_operator.memory import Memory, Newcomers
 from asya_operator.observed import Actor, cut_actor, unpacked
 from asya_operator.plan import plan
 from asya_operator.policies import Facts, Verdict
@@ -44,6 +44,8 @@ SETTLE_SECONDS: Final = 1.5
 """How long the first status waits for what controllers make of new children, so that it is written once and not three times."""
 FIRST_SECONDS: Final = 60.0
 """How long the first status waits for KEDA's first report, if that is all it lacks: until then nobody could make more of it."""
+FIRST_SECONDS_EACH: Final = 0.5
+"""How much longer where many are new at once: KEDA took 100 s to see 300 (measured on two cores)."""
 TURN_SECONDS: Final = 5.0
 SQS_TIMEOUT_SECONDS: Final = 11 * 3600.0
 """A message of SQS may be with one receiver for 12 h; the rest is for what comes before and after the call."""
@@ -100,6 +102,7 @@ class Reconciler:
         self._log = log
         self._runtime_name = runtime_name(runtime)
         self.memories: dict[Key, Memory] = {}
+        self._newcomers = Newcomers(FIRST_SECONDS, FIRST_SECONDS_EACH)
         self.ended_namespaces: set[str] = set()
         rollout = Rollout(settings.rollout_max_concurrent, clock=clock.monotonic, has_settled=self._has_settled)
         self._children = Children(kube, world, events=events, clock=clock, rollout=rollout, runtime=runtime)
@@ -110,6 +113,7 @@ class Reconciler:
 
     async def reconcile(self, key: Key) -> Result:
         """Bring one actor where it should be. Raises Unavailable and ApiError of calls that failed: try again later."""
+        self._newcomers.has_come(key)  # unless it still waits, see below
         actor = self._world.actors.get(key)
         if actor is None:
             self.memories.pop(key, None)
@@ -243,7 +247,7 @@ class Reconciler:
         )
         waits = [each for each in (status.look_again_seconds, TURN_SECONDS if facts.waits_for_turn else None) if each is not None]
         age = self._clock.monotonic() - memory.made
-        settle = FIRST_SECONDS if _waits_for_keda_alone(old, status) else SETTLE_SECONDS
+        settle = self._newcomers.wait_seconds(actor.key) if _waits_for_keda_alone(old, status) else SETTLE_SECONDS
         if age < settle and not _is_stalled(status):
             return Result(again_seconds=settle - age + 0.05)
         await self._write_status(actor, old, status)
