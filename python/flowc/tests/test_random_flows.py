@@ -25,6 +25,7 @@ settings.load_profile("flows")
 
 
 @pytest.mark.unmeasured
+@pytest.mark.timeout(120 + COUNT // 5)
 @pytest.mark.parametrize("half", [0, 1])
 def test_random_flow_runs_as_plain_python(half: int) -> None:
     """In two halves, for the two workers of a run; the wide search begins elsewhere each time."""

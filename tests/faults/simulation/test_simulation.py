@@ -25,6 +25,7 @@ def explain(failures: list[str]) -> str:
 @pytest.mark.slow
 @pytest.mark.behaviour("delivery:nothing-lost")
 @pytest.mark.behaviour("delivery:ack:after-confirm")
+@pytest.mark.timeout(900)  # 25 s of CPU, in a lane that gives way to all others
 def test_ten_thousand_seeds_lose_and_invent_nothing() -> None:
     context = multiprocessing.get_context("fork")
     with context.Pool(2) as pool:
