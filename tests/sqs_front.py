@@ -26,6 +26,8 @@ Json = dict[str, Any]
 POLL_SECONDS: Final = 0.02
 MOST_POLL_SECONDS: Final = 0.3
 PREFIX: Final = "AmazonSQS."
+ACCEPTING_STEPS: Final = 4
+"""Turns of the loop that are enough from asyncio's accept of a connection to `_accept`, which takes two (selector_events of 3.11 to 3.13)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,12 +112,15 @@ class Front:
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def _cut(self) -> None:
+        for listening in self._server.sockets:
+            self._loop.remove_reader(listening)
+        for _ in range(ACCEPTING_STEPS):  # asyncio forgets a connection, open, whose server is closed between its accept and `_accept`
+            await asyncio.sleep(0)
         self._server.close()
         await self._cancel()
 
     async def _end(self) -> None:
-        self._server.close()
-        await self._cancel()
+        await self._cut()
         await asyncio.gather(*self._background, return_exceptions=True)
         for _, writer in self._idle:
             writer.close()
@@ -133,7 +138,7 @@ class Front:
 
         def done(task: "asyncio.Task[None]") -> None:  # also of one that was cancelled before it began
             self._tasks.discard(task)
-            writer.close()
+            writer.transport.abort() if task.cancelled() else writer.close()
 
         task.add_done_callback(done)
 
