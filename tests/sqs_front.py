@@ -27,7 +27,7 @@ POLL_SECONDS: Final = 0.02
 MOST_POLL_SECONDS: Final = 0.3
 PREFIX: Final = "AmazonSQS."
 ACCEPTING_STEPS: Final = 4
-"""Turns of the loop that are enough from asyncio's accept of a connection to `_accept`, which takes two (selector_events of 3.11 to 3.13)."""
+"""Turns of the loop that are enough from asyncio's accept of a connection to `_accept`; it takes two (selector_events of 3.11 to 3.13)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
