@@ -1975,6 +1975,7 @@ class Supervisor:
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
         for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: None)
+        hear_sigterm()
         poller = select.poll()
         poller.register(wake_read, select.POLLIN)
         parent = self.settings.parent_fd
@@ -1982,7 +1983,15 @@ class Supervisor:
             os.set_inheritable(parent, False)
             poller.register(parent, select.POLLIN)
         self._inherited = [fd for fd in (wake_read, wake_write, parent) if fd is not None]
+        wait_ms = 0  # a SIGTERM that was held back until now comes before the first worker
         while True:
+            for fd, _ in poller.poll(wait_ms):
+                if fd == parent and not os.read(fd, 4096):
+                    self._kill()
+                    return 0
+                if fd == wake_read and self._on_signals(os.read(fd, 4096)):
+                    return 130
+            wait_ms = 1000
             now = time.monotonic()
             self.state[TICK] = now
             code = self._reap(now)
@@ -1992,12 +2001,6 @@ class Supervisor:
                 self._enforce(now)
             elif now >= self.start_at:
                 self._start(now)
-            for fd, _ in poller.poll(1000):
-                if fd == parent and not os.read(fd, 4096):
-                    self._kill()
-                    return 0
-                if fd == wake_read and self._on_signals(os.read(fd, 4096)):
-                    return 130
 
     def _on_signals(self, numbers: bytes) -> bool:
         """SIGTERM and the first SIGINT drain. True at the second SIGINT: the worker has been killed."""
@@ -2125,6 +2128,11 @@ def lock_file(path: str) -> int:
 # ----------------------------------------------------------------------------------------------------------------------------- main
 
 
+def hear_sigterm() -> None:
+    """There is a handler now. The operator's pod holds SIGTERM back until here, since process 1 is not told of one without a handler."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM,))
+
+
 def run_alone(settings: Settings) -> NoReturn:
     """``ASYA_SUPERVISE=0``: one process in the foreground, no limits; breakpoints work. SIGTERM drains."""
     supervisor = Supervisor(settings)
@@ -2137,6 +2145,7 @@ def run_alone(settings: Settings) -> NoReturn:
         os.write(write_end, b"T")
 
     signal.signal(signal.SIGTERM, order_drain)
+    hear_sigterm()
     Worker(settings, supervisor.listener, control=read_end, state=supervisor.state, last_exit=None).run()
 
 

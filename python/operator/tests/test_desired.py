@@ -118,8 +118,7 @@ def test_runtime_knows_every_variable_that_it_is_given():
 
 def test_probes_ask_the_runtimes_file():
     found = container(pod({"runtime": {"interpreter": ["/opt/conda/bin/python", "-u"], "startupTimeout": "1h"}}), "asya-runtime")
-    assert found["command"] == ["/opt/conda/bin/python", "-u", "/opt/asya/asya_runtime.py"]
-    assert found["startupProbe"]["exec"]["command"] == [*found["command"], "--probe", "ready"]
+    assert found["startupProbe"]["exec"]["command"] == ["/opt/conda/bin/python", "-u", "/opt/asya/asya_runtime.py", "--probe", "ready"]
     assert found["startupProbe"]["failureThreshold"] * found["startupProbe"]["periodSeconds"] == 3600
 
 

@@ -1,12 +1,20 @@
-"""The ConfigMap with the runtime's file, one per namespace and version of the file. Pure."""
+"""The ConfigMap with the runtime's file, one per namespace and version of the file, and the command that starts it. Pure."""
 
-from typing import Any
+import re
+from collections.abc import Sequence
+from typing import Any, Final
 
 from asya_operator.desired.labels import MANAGED_BY, MANAGER, runtime_name
 
-__all__ = ["RUNTIME_KEY", "runtime_config_map"]
+__all__ = ["RUNTIME_KEY", "runtime_config_map", "start_command"]
 
 RUNTIME_KEY = "asya_runtime.py"
+_PYTHON: Final = re.compile(r"(?:.*/)?python[0-9.]*t?")
+_HOLD_SIGTERM: Final = (
+    "import _signal, posix, sys; _signal.pthread_sigmask(_signal.SIG_BLOCK, [_signal.SIGTERM]); "
+    "posix.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+)
+"""Linux drops a SIGTERM of process 1 without a handler, but never a blocked one, which outlives exec too; the runtime unblocks it."""
 
 
 def runtime_config_map(namespace: str, source: bytes) -> dict[str, Any]:
@@ -22,3 +30,14 @@ def runtime_config_map(namespace: str, source: bytes) -> dict[str, Any]:
         "immutable": True,
         "data": {RUNTIME_KEY: source.decode()},
     }
+
+
+def start_command(interpreter: Sequence[str], file: str) -> list[str]:
+    """What the runtime's container runs: a Python that only holds SIGTERM back, and becomes the Python that reads `file`.
+
+    Reading the file takes ten times as long as that first start, and a pod that is deleted meanwhile would live on until its grace period
+    is over. An interpreter that is not Python itself, or runs a module, gets the file alone.
+    """
+    if not _PYTHON.fullmatch(interpreter[0]) or "-m" in interpreter:
+        return [*interpreter, file]
+    return [*interpreter, "-S", "-c", _HOLD_SIGTERM, *interpreter[1:], file]

@@ -5,7 +5,7 @@ import math
 from typing import Any, Final
 
 from asya_operator.desired import labels
-from asya_operator.desired.runtime import RUNTIME_KEY
+from asya_operator.desired.runtime import RUNTIME_KEY, start_command
 from asya_operator.desired.sidecar import SOCKET_DIR, SOCKET_PATH, sidecar_container, sidecar_volumes
 from asya_operator.settings import OperatorSettings, PodPolicy
 from asya_operator.spec import ActorSpec
@@ -117,7 +117,6 @@ def _secured(container: Json, policy: PodPolicy) -> Json:
 
 
 def _runtime_container(container: Json, spec: ActorSpec, settings: OperatorSettings, *, mounts_tmp: bool) -> Json:
-    command = [*spec.interpreter, RUNTIME_FILE]
     env: list[Json] = list(container.get("env") or [])
     names = {each.get("name") for each in env}
     env += [
@@ -130,7 +129,7 @@ def _runtime_container(container: Json, spec: ActorSpec, settings: OperatorSetti
         env.append({"name": "ASYA_SOURCE_PATH", "value": spec.source_path})
     # A user without an entry in the image's passwd has no home; with a read-only root nothing but /tmp can be written.
     env += [{"name": name, "value": value} for name, value in (("HOME", "/tmp"), ("PYTHONUNBUFFERED", "1")) if name not in names]
-    ready, live = _probe(command, "ready"), _probe(command, "live")
+    ready, live = _probe(spec, "ready"), _probe(spec, "live")
     probes: Json = {
         "startupProbe": {
             **ready,
@@ -148,9 +147,9 @@ def _runtime_container(container: Json, spec: ActorSpec, settings: OperatorSetti
         {"name": "asya-socket", "mountPath": SOCKET_DIR},
         *([{"name": "asya-tmp", "mountPath": "/tmp"}] if mounts_tmp else []),
     ]
-    made = {**probes, **container, "command": command, "env": env, "volumeMounts": mounts}
+    made = {**probes, **container, "command": start_command(spec.interpreter, RUNTIME_FILE), "env": env, "volumeMounts": mounts}
     return _secured(made, settings.pod_policy)
 
 
-def _probe(command: list[str], kind: str) -> Json:
-    return {"exec": {"command": [*command, "--probe", kind]}}
+def _probe(spec: ActorSpec, kind: str) -> Json:
+    return {"exec": {"command": [*spec.interpreter, RUNTIME_FILE, "--probe", kind]}}

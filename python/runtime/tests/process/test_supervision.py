@@ -5,6 +5,8 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 PAYLOADS, ERROR, DRAIN = 0x20, 0x22, 2
 ECHO = "def process(p): return p\n"
 
@@ -90,6 +92,19 @@ def test_sigterm_while_loading_ends_with_0(start: Callable[..., Any]) -> None:
     assert "not loaded" in runtime.probe("ready").stderr
     runtime.process.send_signal(signal.SIGTERM)
     assert runtime.wait() == 0
+
+
+@pytest.mark.parametrize("supervise", ["1", "0"])
+def test_sigterm_that_was_held_back_since_before_the_start_ends_with_0(start: Callable[..., Any], supervise: str) -> None:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        runtime = start("handlers.process", "open('loading', 'w').close()\n" + ECHO, ASYA_SUPERVISE=supervise)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    runtime.process.send_signal(signal.SIGTERM)
+    assert runtime.wait() == 0
+    if supervise == "1":
+        assert not (runtime.folder / "loading").exists()  # no worker was started for it
 
 
 def test_sigterm_without_a_peer_ends_with_0_and_takes_the_files_away(start: Callable[..., Any]) -> None:

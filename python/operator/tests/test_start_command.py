@@ -1,0 +1,63 @@
+"""The command of the runtime's container: process 1 misses no SIGTERM, whatever it does first."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from asya_operator.desired.runtime import start_command
+
+NAMESPACE = ["unshare", *([] if os.geteuid() == 0 else ["--user", "--map-root-user"]), "--pid", "--fork", "--kill-child"]
+
+FILE = """
+import os, signal, sys
+sys.stdout.write(f"{os.getpid()} {sys.flags.no_site} {sys.flags.dont_write_bytecode} {sys.argv[1:]}\\n")
+sys.stdout.flush()
+sys.stdin.readline()
+signal.signal(signal.SIGTERM, lambda *_: os._exit(7))
+signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+"""
+
+
+@pytest.fixture(scope="module")
+def namespace():
+    if shutil.which("unshare") is None or subprocess.run([*NAMESPACE, "true"], stderr=subprocess.DEVNULL, timeout=60).returncode:
+        message = "no PID namespace can be made here: run as root, or allow user namespaces"
+        assert not os.environ.get("CI"), message
+        pytest.skip(message)
+    return NAMESPACE
+
+
+def test_process_1_hears_a_sigterm_from_before_its_handler(namespace, tmp_path):
+    file = tmp_path / "file.py"
+    file.write_text(FILE)
+    with subprocess.Popen([*namespace, *start_command([sys.executable, "-B"], str(file))], stdin=-1, stdout=-1, text=True) as process:
+        try:
+            assert process.stdout.readline() == "1 0 1 []\n"
+            with open(f"/proc/{process.pid}/task/{process.pid}/children") as children:
+                os.kill(int(children.read()), signal.SIGTERM)
+            process.stdin.write("\n")
+            process.stdin.close()
+            assert process.wait(60) == 7
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize(
+    ("interpreter", "is_held"),
+    [
+        (["python3"], True),
+        (["/opt/conda/bin/python3.13t", "-X", "dev"], True),
+        (["python3", "-m", "coverage", "run"], False),
+        (["coverage", "run"], False),
+        (["tini", "--", "python3"], False),
+    ],
+)
+def test_only_a_plain_python_is_started_twice(interpreter, is_held):
+    made = start_command(interpreter, "/f.py")
+    assert (made != [*interpreter, "/f.py"]) == is_held
+    assert made[: len(interpreter)] == interpreter
+    assert made[-1] == "/f.py"
