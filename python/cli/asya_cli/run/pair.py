@@ -8,7 +8,6 @@ import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -16,6 +15,7 @@ from asya_cli.run.child import Child
 from asya_cli.run.environment import basic_environment, runtime_environment, sidecar_environment
 from asya_cli.run.hops import Hop, hop_of
 from asya_cli.run.project import Actor
+from asya_cli.run.runtime_program import RuntimeProgram
 from asya_core.wire.errors import Bug
 
 __all__ = ["Listener", "Pair", "Place", "Refusal"]
@@ -32,6 +32,7 @@ class Place:
         directory: a short path of the run's own; sockets are below it.
         namespace: of all queues.
         broker: settings of a sidecar that reach the broker.
+        runtime: what a runtime's process runs.
         parent_fd: read end of a pipe whose other end this command holds: its end of file ends every process.
         grace_seconds: time to finish calls on Ctrl-C.
         surroundings: the environment of this command.
@@ -41,6 +42,7 @@ class Place:
     directory: Path
     namespace: str
     broker: Mapping[str, str]
+    runtime: RuntimeProgram
     parent_fd: int
     grace_seconds: float
     surroundings: Mapping[str, str]
@@ -130,13 +132,10 @@ class Pair:
         environment |= {"ASYA_SOCKET": str(self._folder / "runtime.sock"), "ASYA_PARENT_FD": str(place.parent_fd)}
         if spec.files:
             environment["ASYA_SOURCE_PATH"] = str(self._folder / "source")
-        runtime = find_spec("asya_runtime")
-        if runtime is None or runtime.origin is None:
-            raise Bug("no_runtime", "The module asya_runtime is not installed beside asya_cli", "install asya again")
+        is_supervised = "ASYA_SUPERVISE" not in environment  # given by --env
+        command, inherited = place.runtime.command(self.actor.python, is_supervised=is_supervised)
         self._withheld = []
-        self._runtime = await self._child(
-            (str(self.actor.python or sys.executable), runtime.origin), environment, self.actor.root, on_line=self._on_runtime_line
-        )
+        self._runtime = await self._child(command, environment, self.actor.root, inherited=inherited, on_line=self._on_runtime_line)
         self._watch(self._runtime, "runtime")
 
     async def restart_runtime(self) -> None:
@@ -184,11 +183,12 @@ class Pair:
         )
         self._watch(self._sidecar, "sidecar")
 
-    async def _child(self, command: tuple[str, ...], environment: dict[str, str], directory: Path, *, on_line: Any) -> Child:
+    async def _child(
+        self, command: tuple[str, ...], environment: dict[str, str], directory: Path, *, inherited: tuple[int, ...] = (), on_line: Any
+    ) -> Child:
+        inherited = (self._place.parent_fd, *inherited)
         try:
-            return await Child.start(
-                command, environment=environment, directory=directory, inherited=(self._place.parent_fd,), on_line=on_line
-            )
+            return await Child.start(command, environment=environment, directory=directory, inherited=inherited, on_line=on_line)
         except OSError as error:
             raise Bug("not_started", f"{command[0]} cannot be started: {error.strerror}", "check run.python of asya.yaml") from error
 

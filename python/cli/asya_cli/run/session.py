@@ -18,6 +18,7 @@ from asya_cli.run import control
 from asya_cli.run.broker import Broker, EmbeddedBroker, RabbitBroker, SqsBroker
 from asya_cli.run.pair import Listener, Pair, Place
 from asya_cli.run.project import Actor, Project
+from asya_cli.run.runtime_program import RuntimeProgram
 from asya_core.transports.base import Mismatch
 from asya_core.wire.errors import AsyaError, Refused, RemoteFault
 
@@ -137,6 +138,7 @@ class Session:
             directory=self.directory,
             namespace=self.namespace,
             broker=self.broker.environment(),
+            runtime=RuntimeProgram.find(),
             parent_fd=read_end,
             grace_seconds=self.options.grace_seconds,
             surroundings=os.environ,
@@ -149,6 +151,7 @@ class Session:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await asyncio.gather(*(pair.stop() for pair in self.pairs.values()))
+        self._place.runtime.close()
         os.close(self._place.parent_fd)
         os.close(self._write_end)
         if self.broker.is_exact or (self.is_at_rest and not self._comes_again):
