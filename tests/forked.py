@@ -2,21 +2,15 @@
 
 ``start(["-m", "asya_sidecar"], …)`` is ``python -m asya_sidecar`` but for the time that imports take there, 0.1 to 1 s of CPU: arguments,
 environment, folder, streams, signals and exit code are those of a process of its own. What starts an interpreter itself, and what it
-imports, is tested by other tests.
+imports, is tested by other tests. The sidecars of such an ``asya run`` are forks too.
 
-As a program (``forked.py FD PROGRAM``) this is the process that is forked, one per program and test process; it has one thread, and ends
-with whoever started it.
+The process that is forked is that of `tests.forker`, one per program and test process; it ends with the test process.
 """
 
 import array
 import atexit
-import fcntl
-import gc
-import importlib
 import json
 import os
-import pkgutil
-import runpy
 import select
 import signal
 import socket
@@ -24,26 +18,16 @@ import subprocess
 import sys
 import tempfile
 import threading
-import traceback
-import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, BinaryIO, Final, NoReturn
+from typing import BinaryIO, Final
+
+from tests import forker
 
 __all__ = ["WAIT_SECONDS", "Fork", "run", "run_text", "start"]
 
 WAIT_SECONDS: Final = 60.0
-PRELOADED: Final = {
-    "asya_cli": ("asya_flowc", "httpx", "httpcore", "encodings.idna", "rich.console", "rich.progress", "rich.syntax", "rich.traceback"),
-    "asya_sidecar": ("uvloop", "asya_core.transports.rabbitmq", "asya_core.transports.embedded"),
-}
-"""Beside all modules of the program itself: what it imports only when it needs it, and most tests need."""
-_MAX_REQUEST: Final = 1 << 20
-_MAX_DESCRIPTORS: Final = 16
-_OUT_OF_THE_WAY: Final = 512
-"""Descriptors of a child wait from this number on for their own."""
 
 
 class Fork:
@@ -114,9 +98,9 @@ class _Forker:
     def _begin(self) -> socket.socket:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         for end in (ours, theirs):
-            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _MAX_REQUEST)
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, forker.MAX_REQUEST)
         clean = {name: value for name, value in os.environ.items() if not name.startswith("ASYA_")}
-        command = [sys.executable, __file__, str(theirs.fileno()), self.program]
+        command = [sys.executable, forker.__file__, str(theirs.fileno()), self.program]
         process = subprocess.Popen(command, env=clean, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
         theirs.close()
 
@@ -216,114 +200,3 @@ def run_text(
 def _content(file: BinaryIO) -> bytes:
     file.seek(0)
     return file.read()
-
-
-# --------------------------------------------------------------------------------------------------------- the process that is forked
-
-
-def main(control: socket.socket, program: str) -> None:
-    """Fork on request, tell of ends, until the other end of `control` is closed; what still runs then is killed."""
-    path = importlib.import_module(program).__path__
-    for name in (*(each.name for each in pkgutil.walk_packages(path, f"{program}.")), *PRELOADED.get(program, ())):
-        importlib.import_module(name)
-    gc.freeze()
-    woken, wake = os.pipe()
-    for descriptor in (woken, wake):
-        os.set_blocking(descriptor, False)
-    signal.set_wakeup_fd(wake)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    statuses: dict[int, int] = {}
-    while True:
-        ready, _, _ = select.select([control, woken], [], [])
-        if woken in ready:
-            os.read(woken, 4096)
-            _tell_ends(statuses)
-        if control not in ready:
-            continue
-        message, descriptors, _, _ = socket.recv_fds(control, _MAX_REQUEST, _MAX_DESCRIPTORS)
-        if not message:
-            break
-        request = json.loads(message)
-        for name in request["imports"]:
-            importlib.import_module(name)
-        pid = os.fork()
-        if pid == 0:
-            signal.set_wakeup_fd(-1)
-            _become(request, descriptors[1:])
-        for descriptor in descriptors[1:]:
-            os.close(descriptor)
-        statuses[pid] = descriptors[0]
-        control.send(str(pid).encode())
-    for pid in statuses:
-        os.kill(pid, signal.SIGKILL)
-
-
-def _tell_ends(statuses: dict[int, int]) -> None:
-    while statuses:
-        pid, code = os.waitpid(-1, os.WNOHANG)
-        if not pid:
-            return
-        status = statuses.pop(pid)
-        with suppress(BrokenPipeError):  # nobody asked
-            os.write(status, str(os.waitstatus_to_exitcode(code)).encode())
-        os.close(status)
-
-
-def _become(request: dict[str, Any], descriptors: list[int]) -> NoReturn:
-    code = 1
-    try:
-        _take_places(descriptors, request["places"])
-        for number in (signal.SIGCHLD, signal.SIGTERM):
-            signal.signal(number, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        if request["new_session"]:
-            os.setsid()
-        os.environ.clear()
-        os.environ.update(request["environment"])
-        os.chdir(request["folder"])
-        sys.stdin, sys.stdout = _text(0, "rb", "strict"), _text(1, "wb", "strict")
-        sys.stderr = _text(2, "wb", "backslashreplace")
-        warnings.resetwarnings()
-        warnings.simplefilter("ignore")
-        for place, value in request["patches"].items():
-            module, _, name = place.rpartition(".")
-            setattr(importlib.import_module(module), name, value)
-        _run_words(request["words"])
-        code = 0
-    except SystemExit as left:
-        code = left.code if isinstance(left.code, int) else int(left.code is not None)
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        with suppress(OSError, ValueError):
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(code & 0xFF)
-
-
-def _take_places(descriptors: list[int], places: list[int]) -> None:
-    """Give each descriptor the number that the new process knows it by; all others of the forked process are closed."""
-    waiting = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, _OUT_OF_THE_WAY) for descriptor in descriptors]
-    os.closerange(3, _OUT_OF_THE_WAY)
-    for descriptor, place in zip(waiting, places, strict=True):
-        os.dup2(descriptor, place)
-    os.closerange(_OUT_OF_THE_WAY, _OUT_OF_THE_WAY + 2 * _MAX_DESCRIPTORS)
-
-
-def _text(number: int, mode: str, errors: str) -> TextIOWrapper:
-    return TextIOWrapper(open(number, mode, closefd=False), encoding="utf-8", errors=errors, line_buffering=number == 2)
-
-
-def _run_words(words: list[str]) -> None:
-    """What ``python WORDS…`` does once it has started."""
-    if words[0] == "-m":
-        sys.argv, sys.path[0] = ["asya" if words[1] == "asya_cli" else words[1], *words[2:]], os.getcwd()
-        sys.modules.pop(f"{words[1]}.__main__", None)
-        runpy.run_module(words[1], run_name="__main__", alter_sys=True)
-    else:
-        sys.argv, sys.path[0] = words, str(Path(words[0]).parent)
-        runpy.run_path(words[0], run_name="__main__")
-
-
-if __name__ == "__main__":
-    main(socket.socket(fileno=int(sys.argv[1])), sys.argv[2])
