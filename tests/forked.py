@@ -21,7 +21,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, TextIO
 
 from tests import forker
 
@@ -35,12 +35,12 @@ class Fork:
 
     Attributes:
         pid: of the process.
-        stderr: its standard error as text, if that is a pipe.
+        stdout, stderr: what it writes, as text, where that is a pipe.
     """
 
-    def __init__(self, pid: int, status: int, stderr: int | None) -> None:
+    def __init__(self, pid: int, status: int, stdout: int | None, stderr: int | None) -> None:
         self.pid = pid
-        self.stderr = None if stderr is None else open(stderr, encoding="utf-8", errors="replace")  # noqa: SIM115  # its reader closes it
+        self.stdout, self.stderr = _text(stdout), _text(stderr)
         self.returncode: int | None = None
         self._status = status
         self._lock = threading.Lock()
@@ -56,6 +56,21 @@ class Fork:
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        """All that is left of its output, once it has ended. Raises subprocess.TimeoutExpired."""
+        parts: list[list[str]] = [[], []]
+        readers = []
+        for pipe, part in zip((self.stdout, self.stderr), parts, strict=True):
+            if pipe is not None and not pipe.closed:
+                readers.append(threading.Thread(target=_read_to_the_end, args=(pipe, part), daemon=True))
+                readers[-1].start()
+        self.wait(timeout)
+        for reader in readers:
+            reader.join(timeout)
+            if reader.is_alive():
+                raise subprocess.TimeoutExpired(str(self.pid), timeout or 0)
+        return "".join(parts[0]), "".join(parts[1])
 
     def poll(self) -> int | None:
         """The exit code, or minus the signal's number; None while it runs."""
@@ -136,9 +151,10 @@ def start(
         env: the environment.
         cwd: the folder; the test's own without it.
         program: the package whose process is forked; that of ``-m`` without it.
-        stdout, stderr: a file's descriptor, or as in subprocess. Standard input is empty.
+        stdout, stderr: a file's descriptor, or as in subprocess: PIPE, DEVNULL. Standard input is empty.
         pass_fds: descriptors that it shall have under the same numbers.
-        imports: modules that the forked process shall have before it forks.
+        imports: modules, and packages of ours with all that is in them, that the forked process shall have before it forks. An
+            ``asya run --gateway`` that has ``asya_gateway`` forks its gateway too.
         patches: what ``MODULE.NAME`` shall be in the new process, as JSON.
         new_session: away from the test's own process group.
     """
@@ -146,9 +162,12 @@ def start(
         forker = _FORKERS.setdefault(name := program or words[1], _Forker(name))
     status, status_end = os.pipe()
     null = os.open(os.devnull, os.O_RDWR)
-    read_end, closed = None, [status_end, null]
+    read_out, read_err, closed = None, None, [status_end, null]
+    if stdout == subprocess.PIPE:
+        read_out, stdout = os.pipe()
+        closed.append(stdout)
     if stderr == subprocess.PIPE:
-        read_end, stderr = os.pipe()
+        read_err, stderr = os.pipe()
         closed.append(stderr)
     places = {0: null, 1: null if stdout == subprocess.DEVNULL else stdout, 2: null if stderr == subprocess.DEVNULL else stderr}
     places |= {each: each for each in pass_fds}
@@ -166,7 +185,7 @@ def start(
     finally:
         for each in closed:
             os.close(each)
-    return Fork(pid, status, read_end)
+    return Fork(pid, status, read_out, read_err)
 
 
 def run(
@@ -195,6 +214,15 @@ def run_text(
     """`run` with its output as text."""
     done = run(words, cwd=cwd, env=env, imports=imports, patches=patches)
     return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def _text(descriptor: int | None) -> TextIO | None:
+    return None if descriptor is None else open(descriptor, encoding="utf-8", errors="replace")  # its reader closes it
+
+
+def _read_to_the_end(pipe: TextIO, part: list[str]) -> None:
+    with pipe:
+        part.append(pipe.read())
 
 
 def _content(file: BinaryIO) -> bytes:

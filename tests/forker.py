@@ -36,6 +36,7 @@ PRELOADED: Final = {
     "asya_sidecar": ("uvloop", "asya_core.transports.rabbitmq", "asya_core.transports.embedded"),
 }
 """Beside all modules of the program itself: what it imports only when it needs it, and most tests need; a package with all its modules."""
+_IMPORTED: Final[set[str]] = set()
 MAX_REQUEST: Final = 1 << 20
 _MAX_DESCRIPTORS: Final = 16
 _OUT_OF_THE_WAY: Final = 512
@@ -45,13 +46,21 @@ _OUT_OF_THE_WAY: Final = 512
 def main(control: socket.socket, program: str) -> None:
     """Import `program` and serve; what still runs at the end is killed."""
     for name in (program, *PRELOADED.get(program, ())):
-        module = importlib.import_module(name)
-        if name.startswith("asya_") and "." not in name:
-            for each in pkgutil.walk_packages(module.__path__, f"{name}."):
-                importlib.import_module(each.name)
+        _import(name)
     gc.freeze()
     for pid in _serve(control):
         os.kill(pid, signal.SIGKILL)
+
+
+def _import(name: str) -> None:
+    """Import a module, and a package of ours with all that is in it."""
+    if name in _IMPORTED:
+        return
+    _IMPORTED.add(name)
+    module = importlib.import_module(name)
+    if name.startswith("asya_") and "." not in name:
+        for each in pkgutil.walk_packages(module.__path__, f"{name}."):
+            importlib.import_module(each.name)
 
 
 def _serve(control: socket.socket) -> list[int]:
@@ -74,7 +83,7 @@ def _serve(control: socket.socket) -> list[int]:
             break
         request = json.loads(message)
         for name in request["imports"]:
-            importlib.import_module(name)
+            _import(name)
         pid = os.fork()
         if pid == 0:
             signal.set_wakeup_fd(-1)

@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import subprocess
-import sys
 
 import pytest
 
@@ -12,6 +10,7 @@ from asya_cli.commands.mcp import outcome
 from asya_cli.config import DEFAULT_URL, read_config
 from asya_cli.sse import Event, read_events
 from asya_core.wire.errors import RemoteFault
+from tests import forked
 
 
 @pytest.fixture
@@ -81,14 +80,10 @@ def test_bar_has_sixteen_cells(percent, status, text):
     assert line(percent, status) == text
 
 
-def test_new_key_prints_the_token_once_and_its_hash_beside():
-    done = subprocess.run(
-        [sys.executable, "-m", "asya_cli", "key", "new", "anna", "--role", "call", "--role", "read", "--tool", "judge"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
+def test_new_key_prints_the_token_once_and_its_hash_beside(tmp_path):
+    words = ["key", "new", "anna", "--role", "call", "--role", "read", "--tool", "judge"]
+    done = forked.run_text(words, cwd=tmp_path, env={"PATH": "/usr/bin", "HOME": str(tmp_path)})
+    assert done.returncode == 0, done.stderr
     token = done.stdout.strip()
     assert len(token) == len("asya_") + 43
     digest = hashlib.sha256(token.encode()).hexdigest()
@@ -97,15 +92,9 @@ def test_new_key_prints_the_token_once_and_its_hash_beside():
 
 
 def test_config_show_tells_origins_and_no_key(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "asya_cli", "config", "show", "--output", "json"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-        cwd=tmp_path,
-        env={"PATH": "/usr/bin", "HOME": str(tmp_path), "ASYA_CLI_TOKEN": "secret-key"},
-    )
+    variables = {"PATH": "/usr/bin", "HOME": str(tmp_path), "ASYA_CLI_TOKEN": "secret-key"}
+    done = forked.run_text(["config", "show", "--output", "json"], cwd=tmp_path, env=variables)
+    assert done.returncode == 0, done.stderr
     shown = json.loads(done.stdout)
     assert shown["mcp.url"] == {"value": DEFAULT_URL, "origin": "default"}
     assert shown["mcp.token"] == {"value": "set", "origin": "environment"}

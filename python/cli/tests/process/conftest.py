@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,31 +72,19 @@ class Project:
         (self.directory / "actors" / f"{name}.yaml").write_text(values, encoding="utf-8")
         return self
 
-    def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "asya_cli", "run", self.target or str(self.directory), *arguments]
-
     def run(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
         words = ["run", self.target or str(self.directory), *arguments]
         return forked.run_text(words, cwd=self.directory, env=environment() | more)
 
     def start(self, *arguments: str) -> "Running":
-        return Running(
-            subprocess.Popen(
-                self.command(*arguments),
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                bufsize=1,
-                env=environment(),
-                cwd=self.directory,
-                start_new_session=True,
-            )
-        )
+        words = ["-m", "asya_cli", "run", self.target or str(self.directory), *arguments]
+        pipe = subprocess.PIPE
+        return Running(forked.start(words, env=environment(), cwd=self.directory, stdout=pipe, stderr=pipe, new_session=True))
 
 
 @dataclass
 class Running:
-    process: "subprocess.Popen[str]"
+    process: forked.Fork
 
     def until(self, text: str) -> list[str]:
         """Lines of stderr up to the first that holds `text`; pytest's own time limit bounds the wait."""

@@ -8,7 +8,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -51,7 +50,7 @@ class Served:
     """The project that is up, and what its process says."""
 
     folder: Path
-    process: "subprocess.Popen[str]"
+    process: forked.Fork
     broker: tuple[str, ...]
     url: str = ""
     said: list[str] = field(default_factory=list)
@@ -80,7 +79,7 @@ class Served:
         return done
 
     def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "asya_cli", *arguments]
+        return ["-m", "asya_cli", *arguments]
 
     def environment(self) -> dict[str, str]:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("ASYA_")}
@@ -175,13 +174,8 @@ def serve(folder: Path, *broker: str) -> Iterator[Served]:
     for name in ("first", "second"):
         (folder / "actors" / f"{name}.yaml").write_text(f"handler: handlers.{name}\n")
     up = Served(folder, None, broker)  # type: ignore[arg-type]
-    up.process = subprocess.Popen(
-        up.command("run", str(folder), "--serve", "--gateway", "--port", "0", *broker),
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-        env=up.environment(),
-    )
+    words = up.command("run", str(folder), "--serve", "--gateway", "--port", "0", *broker)
+    up.process = forked.start(words, env=up.environment(), imports=("asya_gateway",))
     listener = threading.Thread(target=up.listen)
     listener.start()
     up.url = up.heard(r"Gateway at (\S+),")[1]
@@ -212,8 +206,11 @@ def test_killed_replay_is_finished_by_the_next_and_none_goes_twice(broken: Serve
     where = broken.where(way)
     failed = broken.fail(f"killed-{way}", 20)
     broken.repair()
-    process = subprocess.Popen(
-        broken.command("dlq", "replay", "--rate", "50/s", "--yes", *where), stdout=subprocess.PIPE, text=True, env=broken.environment()
+    process = forked.start(
+        broken.command("dlq", "replay", "--rate", "50/s", "--yes", *where),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=broken.environment(),
     )
     assert process.stdout is not None
     first = [process.stdout.readline() for _ in range(5)]
@@ -234,13 +231,7 @@ def test_killed_replay_is_finished_by_the_next_and_none_goes_twice(broken: Serve
 def test_interrupt_says_how_many_are_left(broken: Served) -> None:
     where = broken.where()
     failed = broken.fail("interrupt", 4)
-    process = subprocess.Popen(
-        broken.command("dlq", "replay", "--rate", "1/m", *where),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=broken.environment(),
-    )
+    process = forked.start(broken.command("dlq", "replay", "--rate", "1/m", *where), stdout=subprocess.PIPE, env=broken.environment())
     assert process.stdout is not None
     process.stdout.readline()
     process.send_signal(signal.SIGINT)

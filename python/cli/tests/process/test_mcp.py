@@ -8,7 +8,6 @@ import select
 import shlex
 import signal
 import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -102,13 +101,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     (folder / "tools" / "tools.yaml").write_text(TOOLS)
     for name, function in {"text-processor": "process", "boom": "boom", "many": "many", "wait": "wait"}.items():
         (folder / "actors" / f"{name}.yaml").write_text(f"handler: handlers.{function}\n")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "asya_cli", "run", str(folder), "--serve", "--gateway", "--port", "0"],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-        env=Served("", folder).environment(),
-    )
+    words = ["-m", "asya_cli", "run", str(folder), "--serve", "--gateway", "--port", "0"]
+    process = forked.start(words, env=Served("", folder).environment(), imports=("asya_gateway",))
     assert process.stderr is not None
     said = []
     for text in process.stderr:
@@ -152,8 +146,8 @@ def test_tool_is_listed_by_the_printed_command(served: Served) -> None:
 
 def test_terminal_gets_a_bar_that_ends_the_same(served: Served) -> None:
     ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "asya_cli", "mcp", "call", "text-processor", "--text=x"],
+    process = forked.start(
+        ["-m", "asya_cli", "mcp", "call", "text-processor", "--text=x"],
         stdout=subprocess.PIPE,
         stderr=theirs,
         env=served.environment(TERM="xterm", COLUMNS="100"),
@@ -267,11 +261,9 @@ def test_timeout_leaves_the_envelope_running_and_cancel_ends_it(served: Served, 
 
 
 def test_interrupted_call_says_how_to_go_on(served: Served, end_of_wait: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "asya_cli", "mcp", "call", "two", "--json", json.dumps({"until": str(end_of_wait), "text": "x"})],
+    process = forked.start(
+        ["-m", "asya_cli", "mcp", "call", "two", "--json", json.dumps({"until": str(end_of_wait), "text": "x"})],
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
         env=served.environment(),
     )
     assert process.stderr is not None
