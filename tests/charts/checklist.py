@@ -6,6 +6,7 @@ ci/generate.sh and `test_checklist`.
 """
 
 import ast
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -147,8 +148,9 @@ GROUPS: dict[str, dict[int, Point]] = {
 POINTS = {number: point for group in GROUPS.values() for number, point in group.items()}
 
 
+@cache
 def marks() -> dict[int, list[tuple[str, str]]]:
-    """(file, test) by point, read from the source."""
+    """(file, test) by point, read from the source once."""
     found: dict[int, list[tuple[str, str]]] = {}
     for file in [path for folder in ("charts", "e2e", "release") for path in sorted((ROOT / "tests" / folder).rglob("test_*.py"))]:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):

@@ -11,6 +11,7 @@ Once for a whole page, anywhere in it; a block's own comment wins::
     <!-- blocks of this page do not run: they need a cluster; tests/charts/test_use.py renders every helm command -->
 """
 
+import ast
 import re
 import shlex
 from collections.abc import Iterator
@@ -82,6 +83,13 @@ def all_blocks() -> Iterator[Block]:
     """Those of all pages."""
     for page in pages():
         yield from blocks(str(page.relative_to(ROOT)))
+
+
+@cache
+def functions_of(file: str) -> frozenset[str]:
+    """The functions at the top of a Python file of the repository, by name."""
+    tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
+    return frozenset(node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
 
 
 def commands(block: Block) -> list[str]:

@@ -1,6 +1,7 @@
 """The manifest, the tests and the page agree."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 from tests.behaviours import BEHAVIOURS, page
@@ -8,11 +9,15 @@ from tests.behaviours import BEHAVIOURS, page
 ROOT = Path(__file__).parents[2]
 
 
+@cache
 def marks() -> dict[str, list[str]]:
     """Behaviour ids named by marks in test files, with where."""
     found: dict[str, list[str]] = {}
     for path in [*(ROOT / "tests").rglob("test_*.py"), *(ROOT / "python").rglob("test_*.py")]:
-        for node in ast.walk(ast.parse(path.read_text())):
+        text = path.read_text(encoding="utf-8")
+        if ".behaviour" not in text:
+            continue
+        for node in ast.walk(ast.parse(text)):
             if (
                 isinstance(node, ast.Call)
                 and isinstance(node.func, ast.Attribute)

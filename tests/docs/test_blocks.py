@@ -13,7 +13,7 @@ import yaml
 from asya_cli.main import asya
 from asya_cli.run import values
 from asya_operator import crd
-from tests.docs.pages import ROOT, Block, all_blocks, asya_words, commands
+from tests.docs.pages import ROOT, Block, all_blocks, asya_words, commands, functions_of
 
 BLOCKS = list(all_blocks())
 DYNAMIC = {("mcp", "call")}
@@ -49,7 +49,7 @@ def test_what_runs_a_block_is_there_and_names_its_page(place: str) -> None:
     file, _, name = place.partition("::")
     text = (ROOT / file).read_text(encoding="utf-8")
     if name:
-        assert name in {node.name for node in ast.parse(text).body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+        assert name in functions_of(file)
     for page in {block.page for block in BLOCKS if place in block.tests}:
         path = Path(page)
         words = path.parts[:-1] if path.name == "README.md" else (path.name,)

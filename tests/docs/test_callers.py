@@ -1,21 +1,16 @@
 """Each promise to callers is proved by tests that are there."""
 
-import ast
-from pathlib import Path
-
 import pytest
 
 from tests.callers import PROMISES
-
-ROOT = Path(__file__).parents[2]
+from tests.docs.pages import ROOT, functions_of
 
 
 @pytest.mark.parametrize("place", sorted({place for promise in PROMISES for place in promise.tests}))
 def test_what_proves_a_promise_is_there(place: str) -> None:
     file, _, name = place.partition("::")
-    tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
-    if name:
-        assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    tests = functions_of(file)
+    assert name in tests or not name
 
 
 def test_variables_of_long_variants_are_read() -> None:

@@ -1,10 +1,10 @@
 """Every block of the quick start stands somewhere as printed and is run from there, or the table says what is done instead."""
 
-import ast
 from pathlib import Path
 
 import pytest
 
+from tests.docs.pages import functions_of
 from tests.docs.quickstart.printed import PRINTED, Printed, digest, normal
 
 ROOT = Path(__file__).parents[3]
@@ -24,8 +24,7 @@ def test_lines_of_the_block_stand_in_its_file(printed: Printed) -> None:
 @pytest.mark.parametrize("place", sorted({place for each in PRINTED for place in each.tests}))
 def test_test_is_there(place: str) -> None:
     file, _, name = place.partition("::")
-    tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
-    assert name in {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+    assert name in functions_of(file)
 
 
 @pytest.mark.parametrize(
