@@ -167,7 +167,7 @@ class Gateway:
             pid=os.getpid(),
         )
         async with asyncio.TaskGroup() as group:
-            loops = [group.create_task(work) for work in (publisher.run(), sweeper.run(), streams.watch(store), tools.run())]
+            loops = [group.create_task(work) for work in (service.run(), publisher.run(), sweeper.run(), streams.watch(store), tools.run())]
             serving = [group.create_task(server.serve()) for server in servers]
             await self._leaving.wait()
             self._log.info("draining", reason=self._reason)

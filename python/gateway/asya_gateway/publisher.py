@@ -160,9 +160,9 @@ class Publisher:
     def _mark(self, tx: Tx, batch: list[tuple[Row, PublishOutcome]]) -> list[str]:
         now = int(self._clock.wall() * 1000)
         failed = []
-        confirmed = [{"id": row["id"], "now": now} for row, outcome in batch if outcome is PublishOutcome.CONFIRMED]
+        confirmed = [row["id"] for row, outcome in batch if outcome is PublishOutcome.CONFIRMED]
         if confirmed:
-            tx.many("mark_published", confirmed)
+            tx.all("mark_published", ids=confirmed, now=now)
         for row, outcome in batch:
             match outcome:
                 case PublishOutcome.CONFIRMED:

@@ -19,6 +19,7 @@ from asya_core.wire.errors import Refused, RemoteFault, Unavailable
 from asya_core.wire.replay import replayed
 from asya_gateway.access import Principal, Role
 from asya_gateway.claims import Claims
+from asya_gateway.intake import Intake
 from asya_gateway.publisher import LEASE_MS, Publisher
 from asya_gateway.reload import Tools
 from asya_gateway.schema import Problem
@@ -27,7 +28,7 @@ from asya_gateway.store.base import Row, Store, Tx
 from asya_gateway.store.envelopes import Finished, NewEnvelope, Outcome, Progress, create, give_up, record_final, record_progress
 from asya_gateway.streams import Streams
 from asya_gateway.tools import Tool
-from asya_gateway.traces import Traces
+from asya_gateway.traces import CallTrace, Traces
 from asya_gateway.ulid import new_ulid
 from asya_gateway.views import time_text
 
@@ -138,6 +139,7 @@ class Service:
         traces: Traces | None = None,
     ) -> None:
         self._store = store
+        self._intake = Intake(store)
         self._tools = tools
         self._publisher = publisher
         self._streams = streams
@@ -148,6 +150,10 @@ class Service:
         self._records = records
         self._traces = traces
         self._claims = claims or Claims(None, threshold_bytes=0, max_message_bytes=publisher.max_message_bytes, log=log)
+
+    async def run(self) -> None:
+        """Write accepted calls, until cancelled: calls wait while nobody runs this."""
+        await self._intake.run()
 
     # ------------------------------------------------------------------------------------------------------------------ tools
 
@@ -208,18 +214,28 @@ class Service:
             trace = self._traces.begin(headers or {}, tool.route[0], self._micros())
             carried = trace.headers
         new = await self._envelope(principal, tool, {**tool.defaults, **arguments}, idempotency_key, carried, now)
+
+        def accepted(row: Row) -> None:
+            self._trace_call(trace, new, row, is_new=True)
+            self._publisher.hurry(row)
+            self._measures.called(name)
+            self._log.info("audit", action="create", principal=principal.name, envelope_id=row["id"], tool=name, outcome="accepted")
+
+        if idempotency_key is None:
+            return await self._intake.written(new, accepted), tool, True
         row, is_new = await self._store.write(lambda tx: create(tx, new))
+        if is_new:
+            accepted(row)
+            return row, tool, True
+        self._trace_call(trace, new, row, is_new=False)
+        if row["request_hash"] != new.request_hash:
+            raise Refused("idempotency_conflict", "Idempotency key was used with other arguments", "use another key for another call")
+        return row, tool, False
+
+    def _trace_call(self, trace: CallTrace | None, new: NewEnvelope, row: Row, *, is_new: bool) -> None:
         if self._traces is not None and trace is not None:
             size = len(new.message.encode()) if is_new else None
-            self._traces.created(trace, tool=name, envelope_id=row["id"], size=size, now_us=self._micros())
-        if not is_new:
-            if row["request_hash"] != new.request_hash:
-                raise Refused("idempotency_conflict", "Idempotency key was used with other arguments", "use another key for another call")
-            return row, tool, False
-        self._publisher.hurry(row)
-        self._measures.called(name)
-        self._log.info("audit", action="create", principal=principal.name, envelope_id=row["id"], tool=name, outcome="accepted")
-        return row, tool, True
+            self._traces.created(trace, tool=new.tool or "", envelope_id=row["id"], size=size, now_us=self._micros())
 
     def _micros(self) -> int:
         return int(self._clock.wall() * 1e6)

@@ -36,7 +36,8 @@ def parse(body: bytes) -> Any:
         raise _bad(f"is no JSON: {error.msg} at character {error.pos}", "send one JSON value") from error
     except ValueError as error:  # an integer of more digits than Python reads
         raise _bad("has a number of too many digits", "send it as a string") from error
-    _check_depth(value)
+    if body.count(b"{") + body.count(b"[") > MAX_DEPTH:  # else it cannot be deeper, wherever they stand
+        _check_depth(value)
     if _SURROGATE.search(body):
         _check_surrogates(value)
     return value

@@ -386,11 +386,18 @@ def test_statements_are_the_same_for_both_databases():
 
 
 def test_list_is_one_place_per_item_and_nothing_if_empty():
-    assert expand("x IN (:ids[]) AND y = :y", {"ids": ["a", "b"], "y": 1}, is_postgres=False) == (
+    assert expand("x IN (:ids[]) AND y = :y", {"ids": ["a", "b"], "y": 1}) == (
         "x IN (:ids_0, :ids_1) AND y = :y",
         {"y": 1, "ids_0": "a", "ids_1": "b"},
     )
-    assert expand("x IN (:ids[])", {"ids": []}, is_postgres=True)[0] == "x IN (NULL)"
+    assert expand("x IN (:ids[])", {"ids": []})[0] == "x IN (NULL)"
+
+
+def test_list_is_one_array_and_rows_are_one_document_on_postgres():
+    assert "id = ANY(%(ids)s)" in for_postgres()["find_states"]
+    assert "[]" not in "".join(for_postgres().values())
+    assert {name for name, text in for_postgres().items() if "%(rows)s" in text} == {"insert_calls", "insert_events"}
+    assert "rows" not in for_sqlite()["insert_calls"]
 
 
 def test_no_statement_is_built_anywhere_else():

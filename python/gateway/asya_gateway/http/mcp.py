@@ -27,6 +27,7 @@ from asya_gateway.http import mcp_results as results
 from asya_gateway.http.errors import HttpRefusal
 from asya_gateway.http.front import Hosts, principal_of
 from asya_gateway.http.limits import StreamSlots
+from asya_gateway.http.mcp_plain import PlainOrStreaming
 from asya_gateway.http.mcp_tasks import Tasks, declares_tasks
 from asya_gateway.http.mcp_wire import OneMessage
 from asya_gateway.http.rest import good_tracing, tracing_of
@@ -86,18 +87,24 @@ class Mcp:
             allowed_hosts=names,
             allowed_origins=[f"{scheme}://{name}" for name in names for scheme in ("http", "https")],
         )
-        self._manager = StreamableHTTPSessionManager(
-            server, stateless=True, security_settings=security, max_request_body_size=max_body_bytes
+        server.middleware.clear()  # the package's spans, which nothing collects: calls have spans of ours, see `traces`
+        self._plain, self._streaming = (
+            StreamableHTTPSessionManager(
+                server, stateless=True, json_response=is_plain, security_settings=security, max_request_body_size=max_body_bytes
+            )
+            for is_plain in (True, False)
         )
 
     def routes(self) -> list[BaseRoute]:
         """``POST /mcp``. There is no session to stream from or to delete, so GET and DELETE are 405, as the specification allows."""
-        return [Route("/mcp", OneMessage(StreamableHTTPASGIApp(self._manager)), methods=["POST"])]
+        plain, streaming = StreamableHTTPASGIApp(self._plain), StreamableHTTPASGIApp(self._streaming)
+        app = PlainOrStreaming(plain, streaming, tool=lambda name: self._service.tools_state.registry.tools.get(name))
+        return [Route("/mcp", OneMessage(app), methods=["POST"])]
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """What must be entered while requests are served."""
-        async with self._manager.run():
+        async with self._streaming.run(), self._plain.run():
             yield
 
     def tools_changed(self) -> None:

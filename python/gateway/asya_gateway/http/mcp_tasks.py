@@ -10,6 +10,7 @@ from typing import Any, Final
 import mcp_types as types
 from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import MCPError
+from pydantic import ValidationError
 
 from asya_core.wire.errors import Refused, Unavailable
 from asya_gateway.http import mcp_results as results
@@ -20,7 +21,7 @@ from asya_gateway.status import FINAL, Status
 from asya_gateway.store.base import Row
 from asya_gateway.views import time_text
 
-__all__ = ["EXTENSION", "Tasks", "declares_tasks"]
+__all__ = ["EXTENSION", "Tasks", "body_declares_tasks", "declares_tasks"]
 
 EXTENSION: Final = "io.modelcontextprotocol/tasks"
 _FIRST_POLL_MS: Final = 1_000
@@ -99,7 +100,20 @@ class Tasks:
 
 def declares_tasks(ctx: _Context) -> bool:
     """Whether this very request declares the extension."""
-    capabilities = ctx.session.client_capabilities
+    return _has_tasks(ctx.session.client_capabilities)
+
+
+def body_declares_tasks(params: Any) -> bool:
+    """The same of a request's parsed ``params``, before the package has seen them; read as the package reads them."""
+    meta = params.get("_meta") if isinstance(params, dict) else None
+    raw = meta.get(types.CLIENT_CAPABILITIES_META_KEY) if isinstance(meta, dict) else None
+    try:
+        return _has_tasks(types.ClientCapabilities.model_validate(raw, by_name=False))
+    except ValidationError:
+        return False
+
+
+def _has_tasks(capabilities: types.ClientCapabilities | None) -> bool:
     return capabilities is not None and EXTENSION in (capabilities.extensions or {})
 
 

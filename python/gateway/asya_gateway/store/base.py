@@ -21,7 +21,7 @@ class Tx(Protocol):
     """One open transaction. Blocking; raises only what the database library raises, which the store translates."""
 
     def all(self, statement: str, **parameters: Any) -> list[Row]:
-        """The rows of the named statement; a list parameter fills a place written ``:name[]``."""
+        """The rows of the named statement; a list parameter fills a place written ``IN (:name[])``."""
         ...
 
     def one(self, statement: str, **parameters: Any) -> Row | None:

@@ -21,6 +21,7 @@ __all__ = [
     "Outcome",
     "Progress",
     "create",
+    "create_all",
     "expire",
     "finish",
     "forget",
@@ -140,6 +141,22 @@ def create(tx: Tx, new: NewEnvelope) -> tuple[Row, bool]:
     return {**inserted, "message": new.message}, True
 
 
+def create_all(tx: Tx, calls: Sequence[NewEnvelope]) -> list[Row]:
+    """The rows of `calls`, in their order: one statement for all rows, one for all first events.
+
+    None of them has an idempotency key or replays another; so no row of another transaction is waited for, and all are new.
+    """
+    rows = [_row_of(new) for new in calls]
+    told = ("id", "tool", "flow", "owner", "route", "message", "created_at", "deadline_at")
+    tx.many(
+        "insert_calls",
+        [{name: row[name] for name in told} | {"next_publish_at": new.lease_until} for row, new in zip(rows, calls, strict=True)],
+    )
+    data = {"status": Status.PENDING}
+    tx.many("insert_events", [_event_row(new.id, 1, new.now, "status", None, None, None, data) for new in calls])
+    return rows
+
+
 def record_progress(tx: Tx, reports: Iterable[Progress], now: int, silent: Collection[str] = ()) -> list[str]:
     """Take progress reports in order; gives the ids that changed. Reports of `silent` tools change nothing.
 
@@ -175,7 +192,7 @@ def record_progress(tx: Tx, reports: Iterable[Progress], now: int, silent: Colle
             continue
         data = {"status": Status.RUNNING, "state": report.state, "progress": moved["progress"], "of": length, **_times(report)}
         events.append(_event_row(report.id, moved["seq"], now, "progress", report.actor, report.hop, report.attempt, data))
-    tx.many("insert_event", events)
+    tx.many("insert_events", events)
     return list(changed)
 
 
@@ -298,6 +315,39 @@ def _heard_of(tx: Tx, envelope_id: str, parent_id: str | None, route: list[str],
         return dict(tx.all("find_states", ids=[envelope_id])[0])
     _event(tx, envelope_id, 1, now, "status", data={"status": Status.PENDING})
     return dict(inserted)
+
+
+def _row_of(new: NewEnvelope) -> dict[str, Any]:
+    """What ``insert_envelope`` gives for a call, and its message."""
+    return {
+        "id": new.id,
+        "parent_id": None,
+        "tool": new.tool,
+        "flow": new.flow,
+        "owner": new.owner,
+        "status": Status.PENDING.value,
+        "actor": None,
+        "hop": 0,
+        "route": _json(list(new.route)),
+        "progress": 0,
+        "seq": 1,
+        "message": new.message,
+        "published_at": None,
+        "publish_attempts": 0,
+        "result": None,
+        "result_ref": None,
+        "error": None,
+        "children": None,
+        "children_done": 0,
+        "children_failed": 0,
+        "replay_of": None,
+        "replayed_as": None,
+        "request_hash": None,
+        "created_at": new.now,
+        "updated_at": new.now,
+        "deadline_at": new.deadline_at,
+        "finished_at": None,
+    }
 
 
 def _late_progress(tx: Tx, report: Progress, now: int) -> None:

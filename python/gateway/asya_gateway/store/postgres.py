@@ -12,12 +12,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+import msgspec
 import psycopg
 from psycopg.rows import dict_row
 
 from asya_core.wire.errors import Bug, Refused, Unavailable
 from asya_gateway.store.base import Row, Tx
-from asya_gateway.store.queries import expand, for_postgres, migrations
+from asya_gateway.store.queries import for_postgres, migrations
 
 __all__ = ["PostgresStore"]
 
@@ -30,6 +31,8 @@ _LOCK_MS: Final = 5_000
 _RETRY_AFTER_SECONDS: Final = 5.0
 _MIGRATION_LOCK: Final = 0x61737961
 """Number of the advisory lock under which one process at a time migrates."""
+_ALL_ROWS: Final = "%(rows)s"
+"""In a statement that takes all its rows at once."""
 _AGAIN: Final = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
 _GONE: Final = (psycopg.OperationalError, psycopg.InterfaceError)
 _Connection = psycopg.Connection[dict[str, Any]]
@@ -42,10 +45,7 @@ class _Tx:
         self._statements = for_postgres()
 
     def all(self, statement: str, **parameters: Any) -> list[Row]:
-        text = self._statements[statement]
-        if "[]" in text:
-            text, parameters = expand(text, parameters, is_postgres=True)
-        cursor = self._connection.execute(text.encode(), parameters)
+        cursor = self._connection.execute(self._statements[statement].encode(), parameters)
         return list(cursor.fetchall()) if cursor.description is not None else []
 
     def one(self, statement: str, **parameters: Any) -> Row | None:
@@ -60,8 +60,14 @@ class _Tx:
             return [cursor.fetchone() for _ in cursor.results()]
 
     def many(self, statement: str, rows: list[dict[str, Any]]) -> None:
+        text = self._statements[statement]
+        if not rows:
+            return
+        if _ALL_ROWS in text:
+            self._connection.execute(text.encode(), {"rows": msgspec.json.encode(rows).decode()})
+            return
         with self._connection.cursor() as cursor:
-            cursor.executemany(self._statements[statement].encode(), rows)
+            cursor.executemany(text.encode(), rows)
 
 
 class _Kept:

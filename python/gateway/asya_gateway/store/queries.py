@@ -7,36 +7,40 @@ from typing import Any, Final
 
 __all__ = ["expand", "for_postgres", "for_sqlite", "migrations"]
 
-_NAME: Final = re.compile(r"^-- name: ([a-z_]+)$", re.MULTILINE)
+_NAME: Final = re.compile(r"^-- (name|postgres): ([a-z_]+)$", re.MULTILINE)
 _PLACE: Final = re.compile(r"(?<![:\w]):([a-z_]+)(\[\])?")
+_LIST: Final = re.compile(r"IN \(:([a-z_]+)\[\]\)")
 _MARKED: Final = re.compile(r"/\* postgres: (.*?) \*/")
 
 
 @cache
 def for_sqlite() -> dict[str, str]:
-    """Statements by name; places stay ``:name``, what is marked for PostgreSQL stays a comment."""
-    return _statements()
+    """Statements by name; places stay ``:name``, lists are for `expand`, what is marked for PostgreSQL stays a comment."""
+    return _statements("name")
 
 
 @cache
 def for_postgres() -> dict[str, str]:
-    """Statements by name, marked suffixes in force; places are ``%(name)s`` but in statements with lists, which `expand` rewrites."""
-    texts = {name: _MARKED.sub(r"\1", text) for name, text in _statements().items()}
-    return {name: text if "[]" in text else _PLACE.sub(r"%(\1)s", text) for name, text in texts.items()}
+    """Statements by name, what is PostgreSQL's own in force; places are ``%(name)s``, a list is one array.
+
+    So the text of a statement is the same however long its list is, and it is prepared once.
+    """
+    texts = _statements("name") | _statements("postgres")
+    return {name: _PLACE.sub(r"%(\1)s", _LIST.sub(r"= ANY(:\1)", _MARKED.sub(r"\1", text))) for name, text in texts.items()}
 
 
-def expand(text: str, parameters: dict[str, Any], *, is_postgres: bool) -> tuple[str, dict[str, Any]]:
-    """`text` with each ``:name[]`` as one place per item, and the parameters to match. An empty list matches nothing (``NULL``)."""
+def expand(text: str, parameters: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """`text` for SQLite with each ``:name[]`` as one place per item, and the parameters to match. An empty list matches nothing."""
     given = dict(parameters)
 
     def place(match: re.Match[str]) -> str:
         name, is_list = match[1], match[2]
         if not is_list:
-            return f"%({name})s" if is_postgres else f":{name}"
+            return f":{name}"
         items = list(given.pop(name))
         names = [f"{name}_{index}" for index in range(len(items))]
         given.update(zip(names, items, strict=True))
-        return ", ".join(f"%({each})s" if is_postgres else f":{each}" for each in names) or "NULL"
+        return ", ".join(f":{each}" for each in names) or "NULL"
 
     return _PLACE.sub(place, text), given
 
@@ -51,11 +55,11 @@ def migrations(database: str) -> list[tuple[int, str, str]]:
     return found
 
 
-def _statements() -> dict[str, str]:
+def _statements(kind: str) -> dict[str, str]:
     text = resources.files("asya_gateway.store").joinpath("sql", "queries.sql").read_text(encoding="utf-8")
     marks = list(_NAME.finditer(text))
     ends = [mark.start() for mark in marks[1:]] + [len(text)]
-    return {mark[1]: _bare(text[mark.end() : end]) for mark, end in zip(marks, ends, strict=True)}
+    return {mark[2]: _bare(text[mark.end() : end]) for mark, end in zip(marks, ends, strict=True) if mark[1] == kind}
 
 
 def _bare(text: str) -> str:

@@ -34,7 +34,7 @@ class _Tx:
     def all(self, statement: str, **parameters: Any) -> list[Row]:
         text = self._statements[statement]
         if "[]" in text:
-            text, parameters = expand(text, parameters, is_postgres=False)
+            text, parameters = expand(text, parameters)
         cursor = self._connection.execute(text, parameters)
         if cursor.description is None:
             return []

@@ -1,7 +1,8 @@
 -- Every statement of the gateway, for SQLite (3.35 or later) and PostgreSQL alike.
 --
--- Grammar: "-- name: x" begins statement x; lines with "--" explain it; ":name" is a parameter, ":name[]" a list of them; what stands in
--- "/* postgres: … */" is in force on PostgreSQL only. Times are milliseconds since 1970. JSON is text, so that keys keep their order.
+-- Grammar: "-- name: x" begins statement x; lines with "--" explain it; ":name" is a parameter, "IN (:name[])" a list of them; what stands
+-- in "/* postgres: … */" is in force on PostgreSQL only; "-- postgres: x" begins what PostgreSQL has in place of statement x, with all rows
+-- of it as one JSON array, ":rows". Times are milliseconds since 1970. JSON is text, so that keys keep their order.
 -- The guard "status IN ('pending', 'running')" is the table of asya_gateway/status.py; a test compares.
 
 -- name: insert_envelope
@@ -16,6 +17,19 @@ ON CONFLICT DO NOTHING
 RETURNING id, parent_id, tool, flow, owner, status, actor, hop, route, progress, seq, published_at, publish_attempts, result, result_ref, error,
           children, children_done, children_failed, replay_of, replayed_as, request_hash, created_at, updated_at, deadline_at, finished_at;
 
+-- name: insert_calls
+-- Accepted calls without an idempotency key: nothing that is there can be in their way.
+INSERT INTO envelopes (id, tool, flow, owner, status, hop, route, progress, seq, message, next_publish_at, publish_attempts, children_done,
+                       children_failed, created_at, updated_at, deadline_at)
+VALUES (:id, :tool, :flow, :owner, 'pending', 0, :route, 0, 1, :message, :next_publish_at, 0, 0, 0, :created_at, :created_at, :deadline_at);
+
+-- postgres: insert_calls
+-- One statement and one parameter for all of them: a way to the server per row costs more than the row.
+INSERT INTO envelopes (id, tool, flow, owner, status, hop, route, progress, seq, message, next_publish_at, publish_attempts, children_done,
+                       children_failed, created_at, updated_at, deadline_at)
+SELECT id, tool, flow, owner, 'pending', 0, route, 0, 1, message, next_publish_at, 0, 0, 0, created_at, created_at, deadline_at
+FROM json_populate_recordset(NULL::envelopes, CAST(:rows AS JSON));
+
 -- name: read_message
 SELECT message FROM envelopes WHERE id = :id;
 
@@ -28,6 +42,14 @@ UPDATE envelopes SET replayed_as = :replayed_as WHERE id = :id AND COALESCE(repl
 -- name: insert_event
 INSERT INTO events (envelope_id, seq, at, kind, actor, hop, attempt, data)
 VALUES (:envelope_id, :seq, :at, :kind, :actor, :hop, :attempt, :data);
+
+-- name: insert_events
+INSERT INTO events (envelope_id, seq, at, kind, actor, hop, attempt, data)
+VALUES (:envelope_id, :seq, :at, :kind, :actor, :hop, :attempt, :data);
+
+-- postgres: insert_events
+INSERT INTO events (envelope_id, seq, at, kind, actor, hop, attempt, data)
+SELECT envelope_id, seq, at, kind, actor, hop, attempt, data FROM json_populate_recordset(NULL::events, CAST(:rows AS JSON));
 
 -- name: find_envelope
 -- Without the message, which may be large and is nobody's business but the publisher's.
@@ -127,7 +149,7 @@ WHERE id IN (SELECT id FROM envelopes WHERE published_at IS NULL AND status = 'p
 RETURNING id, route, hop, message, publish_attempts, created_at;
 
 -- name: mark_published
-UPDATE envelopes SET published_at = :now WHERE id = :id AND published_at IS NULL;
+UPDATE envelopes SET published_at = :now WHERE id IN (:ids[]) AND published_at IS NULL;
 
 -- name: postpone
 UPDATE envelopes SET next_publish_at = :at WHERE id = :id AND published_at IS NULL;
