@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from python.operator.tests.bench import Bench, bench
-from python.operator.tests.fake_api import Answer, Call, Cut, FakeApi
-from python.operator.tests.test_killed import Stage
+from python.operator.tests.fake_api import Answer, Call, FakeApi
+from python.operator.tests.test_killed import Stage, dies_at, fails_at
 from python.operator.tests.test_killed import _run as run_killed
 from python.operator.tests.twins import actor, settings, spec
 
@@ -548,38 +548,12 @@ def test_spec_that_became_invalid_is_told_and_drains_on(with_api, tmp_path):
     with_api(body)
 
 
-def _dies_at(number: int, *, after: bool) -> Any:
-    """From the k-th call of a reconcile on nothing gets through; the looks in between, six lists each, are not what matters."""
-    seen = 0
-
-    async def hook(call: Call) -> None:
-        nonlocal seen
-        seen += call.verb != "list"
-        if seen == number and call.verb != "list":
-            raise Cut(after=after)
-        if seen >= number:
-            raise Cut(after=False)
-
-    return hook
-
-
-def _fails_at(number: int) -> Any:
-    seen = 0
-
-    async def hook(call: Call) -> None:
-        nonlocal seen
-        seen += call.verb != "list"
-        if seen == number and call.plural != "events":
-            seen += 1
-            raise Answer(500, "disturbed")
-
-    return hook
-
-
 @pytest.mark.unmeasured
 @pytest.mark.behaviour("operator:converges")
 @pytest.mark.parametrize(
-    "disturbed", [partial(_dies_at, after=False), partial(_dies_at, after=True), _fails_at], ids=["before", "after", "500"]
+    "disturbed",
+    [partial(dies_at, after=False), partial(dies_at, after=True), partial(fails_at, status=500)],
+    ids=["before", "after", "500"],
 )
 def test_killed_or_failed_at_each_call_of_a_drain_it_ends_where_an_undisturbed_one_ends(tmp_path, disturbed):
     def create(api: FakeApi) -> None:
@@ -593,7 +567,7 @@ def test_killed_or_failed_at_each_call_of_a_drain_it_ends_where_an_undisturbed_o
             essence, queues, used = await stage.play(disturbed(number))
             assert essence == wanted, f"call {number}"
             assert queues == wanted_queues, f"call {number}"
-            if sum(call.verb != "list" for call in api.calls[:used]) < number:
+            if used < number:
                 break
         assert 8 <= number < 39
 
