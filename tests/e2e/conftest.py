@@ -172,7 +172,7 @@ def restart_operator(kube: Kube, namespace: str = SYSTEM) -> None:
     """End the operator's pods and wait for the next."""
     old = {pod.metadata.name for pod in kube.core.list_namespaced_pod(namespace).items}
     for name in old:
-        kube.core.delete_namespaced_pod(name, namespace)
+        kube.delete_pod(namespace, name)
     eventually("the old pods are gone", lambda: not old & {pod.metadata.name for pod in kube.core.list_namespaced_pod(namespace).items})
     await_operator(kube, namespace)
 

@@ -7,10 +7,13 @@ from typing import Any
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 
+from tests.e2e.waiting import NotNow, eventually
+
 __all__ = ["ACTORS", "GROUP", "VERSION", "Kube"]
 
 GROUP, VERSION, PLURAL = "asya.sh", "v1alpha1", "asyncactors"
 ACTORS = f"/apis/{GROUP}/{VERSION}"
+HASH = "pod-template-hash"
 Json = dict[str, Any]
 
 
@@ -32,7 +35,7 @@ class Kube:
     def is_ready(self) -> bool:
         """Whether the API server answers."""
         try:
-            client.VersionApi(self.api).get_code(_request_timeout=5)
+            client.VersionApi(self.api).get_code(_request_timeout=60)
         except Exception:  # whatever keeps it from answering
             return False
         return True
@@ -40,30 +43,43 @@ class Kube:
     # --------------------------------------------------------------------------------------------------------------------- any object
 
     def get(self, path: str) -> Any:
-        """A GET of any path of the API server; gives the parsed answer, None for 404."""
+        """A GET of any path of the API server; gives the answer parsed, None for 404. Raises `NotNow` if it or a pod behind is busy."""
         status, answer = self._call("GET", path)
         if status == 404:
             return None
+        if status == 429 or status >= 500:
+            raise NotNow(f"GET {path}: {status} {answer!r}")
         assert status == 200, f"GET {path}: {status} {answer!r}"
         return answer
 
     def create(self, path: str, body: Json) -> Json:
         """POST an object to its collection. Raises AssertionError with the API server's words."""
-        return self._done("POST", path, body)
+        status, answer = self._call("POST", path, body)
+        assert status in (200, 201), f"POST {path}: {status} {answer!r}"
+        return dict(answer)
+
+    def refusal(self, path: str, body: Json) -> str:
+        """What the API server and its webhooks would say to the creation of an object; empty if they would take it."""
+        status, answer = self._call("POST", f"{path}?dryRun=All", body)
+        return "" if status in (200, 201) else str(answer)
 
     def merge(self, path: str, body: Json) -> Json:
-        """Merge patch of an object. Raises as `create`."""
-        return self._done("PATCH", path, body, "application/merge-patch+json")
+        """Merge patch of an object, again if another's write came in between. Raises as `create`."""
 
-    def delete(self, path: str, *, propagation: str | None = None) -> None:
-        """Delete an object; not there is done. `propagation`: what becomes of its children, such as Foreground."""
-        status, answer = self._call("DELETE", path, {"propagationPolicy": propagation} if propagation else None)
+        def merged() -> Json:
+            status, answer = self._call("PATCH", path, body, "application/merge-patch+json")
+            if status == 409:
+                raise NotNow(f"PATCH {path}: {status} {answer!r}")
+            assert status == 200, f"PATCH {path}: {status} {answer!r}"
+            return dict(answer)
+
+        return eventually(f"a patch of {path}", merged)
+
+    def delete(self, path: str, *, propagation: str | None = None, grace_seconds: int | None = None) -> None:
+        """Delete an object; not there is done. `propagation`: its children's end, such as Foreground; `grace_seconds`: a pod's."""
+        options = {"propagationPolicy": propagation, "gracePeriodSeconds": grace_seconds}
+        status, answer = self._call("DELETE", path, {key: value for key, value in options.items() if value is not None} or None)
         assert status in (200, 202, 404), f"DELETE {path}: {status} {answer!r}"
-
-    def _done(self, method: str, path: str, body: Json, kind: str = "application/json") -> Json:
-        status, answer = self._call(method, path, body, kind)
-        assert status in (200, 201), f"{method} {path}: {status} {answer!r}"
-        return dict(answer)
 
     def _call(self, method: str, path: str, body: Json | None = None, kind: str = "application/json") -> tuple[int, Any]:
         headers = {"Accept": "application/json", "Content-Type": kind}
@@ -123,9 +139,24 @@ class Kube:
         found: Json | None = self.get(f"/apis/keda.sh/v1alpha1/namespaces/{namespace}/scaledobjects/{name}")
         return found
 
+    def runs_alone(self, namespace: str, name: str) -> bool:
+        """Whether an actor's Deployment follows what is wanted now, and no pod of an older template is left, not even an ending one."""
+        if not self.condition(namespace, name):
+            return False
+        deployment = self.apps.read_namespaced_deployment(name, namespace)
+        if (deployment.status.observed_generation or 0) < deployment.metadata.generation:
+            return False
+        sets = self.apps.list_namespaced_replica_set(namespace, label_selector=f"asya.sh/actor={name}").items
+        newest = {each.metadata.labels[HASH] for each in sets if _revision(each) == _revision(deployment)}
+        return len(newest) == 1 and {pod.metadata.labels[HASH] for pod in self.pods(namespace, name)} <= newest
+
     def pods(self, namespace: str, name: str) -> list[Any]:
         """An actor's pods, the ending ones too."""
         return list(self.core.list_namespaced_pod(namespace, label_selector=f"asya.sh/actor={name}").items)
+
+    def delete_pod(self, namespace: str, name: str, *, grace_seconds: int | None = None) -> None:
+        """End a pod; one that is gone by then has ended. `grace_seconds`: instead of its own."""
+        self.delete(f"/api/v1/namespaces/{namespace}/pods/{name}", grace_seconds=grace_seconds)
 
     def ready_pods(self, namespace: str, name: str) -> list[Any]:
         """An actor's pods that are ready and not ending."""
@@ -152,11 +183,14 @@ class Kube:
                 yield f"{part.__name__.removeprefix('_told_')}: not to be read: {type(error).__name__} {error}"
 
     def operator_log(self, namespace: str, *, lines: int = 60) -> Iterator[str]:
-        """The end of what an operator of this namespace logged."""
-        for pod in self.core.list_namespaced_pod(namespace).items:
-            yield f"log of {namespace}/{pod.metadata.name}:"
-            for container in pod.spec.containers:
-                yield from (f"  | {line}" for line in self.log(namespace, pod.metadata.name, container.name, lines=lines).splitlines())
+        """The end of what an operator of this namespace logged; never raises."""
+        try:
+            for pod in self.core.list_namespaced_pod(namespace).items:
+                yield f"log of {namespace}/{pod.metadata.name}:"
+                for container in pod.spec.containers:
+                    yield from (f"  | {line}" for line in self.log(namespace, pod.metadata.name, container.name, lines=lines).splitlines())
+        except Exception as error:  # the test's own failure is what matters
+            yield f"not to be read: {type(error).__name__} {error}"
 
     def _told_actors(self, namespace: str) -> Iterator[str]:
         for actor in self.actors(namespace):
@@ -213,6 +247,10 @@ def _told_state(state: Any) -> str:
     if state.terminated:
         return f"ended with {state.terminated.exit_code}, {state.terminated.reason}: {state.terminated.message}"
     return "nothing"
+
+
+def _revision(workload: Any) -> str:
+    return str((workload.metadata.annotations or {}).get("deployment.kubernetes.io/revision"))
 
 
 def _is_ready(pod: Any) -> bool:

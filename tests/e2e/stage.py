@@ -27,20 +27,23 @@ import os, time, uuid
 
 def process(payload):
     os.makedirs("/stage/runs", exist_ok=True)
-    with open(f"/stage/runs/{payload['n']}.{uuid.uuid4().hex}", "x") as file:
+    name = uuid.uuid4().hex
+    with open(f"/stage/{name}.draft", "x") as file:
         file.write(os.uname().nodename)
+    os.rename(f"/stage/{name}.draft", f"/stage/runs/{payload['n']}.{name}")
     time.sleep(payload.get("seconds", 0))
     while "until" in payload and not os.path.exists("/stage/" + payload["until"]):
         time.sleep(0.05)
     return payload
 """
-"""A handler that leaves a file with its pod's name for each time it begins, works for ``seconds``, and ``until`` something is let go."""
+"""A handler that leaves a whole file with its pod's name whenever it begins, works for ``seconds``, and ``until`` something is let go."""
 
 STAGE_VOLUME: dict[str, Any] = {
     "volumes": {"stage": {"persistentVolumeClaim": {"claimName": CLAIM}}},
     "volumeMounts": {"stage": {"mountPath": "/stage"}},
+    "timeout": "20m",
 }
-"""Values that give a handler the claim, which the tests see as a folder."""
+"""Values that give a handler the claim, which the tests see as a folder, and time to be held there while a slow machine does the rest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +168,7 @@ class Stage:
         return {n: len(pods) for n, pods in self.runs().items()}
 
     def events(self, name: str) -> set[str]:
-        """Reasons of the events that the operator told of an actor."""
+        """Reasons of the events that the operator told of an actor, so far: it sends them beside its work."""
         events = self.kube.get(f"/api/v1/namespaces/{self.namespace}/events")["items"]
         about = {"kind": "AsyncActor", "name": name}
         return {each["reason"] for each in events if about.items() <= each["involvedObject"].items()}
@@ -174,6 +177,19 @@ class Stage:
         """Wait until so many pods of an actor are ready, or none exists for 0."""
         pods = self.kube.ready_pods if count else self.kube.pods
         eventually(f"{actor}: {count} pods", lambda: len(pods(self.namespace, actor)) == count, within=within)
+
+    def await_one_pod(self, actor: str) -> Any:
+        """Wait until an actor has one pod, ready, and none that is ending; gives it."""
+
+        def look() -> Any:
+            ready, every = self.kube.ready_pods(self.namespace, actor), self.kube.pods(self.namespace, actor)
+            return ready[0] if len(ready) == len(every) == 1 else None
+
+        return eventually(f"{actor}: one pod", look)
+
+    def await_rollout(self, actor: str) -> None:
+        """Wait until the Deployment is what the AsyncActor wants now, and no pod of an older template is left, not even an ending one."""
+        eventually(f"{actor}: the newest template alone", lambda: self.kube.runs_alone(self.namespace, actor))
 
 
 def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

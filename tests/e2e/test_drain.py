@@ -64,6 +64,14 @@ def _is_gone(stage: Stage, name: str) -> bool:
     return kube.actor(inside, name) is None and kube.wanted(inside, name) == -1 and not kube.pods(inside, name)
 
 
+def _is_empty(stage: Stage, name: str) -> bool:
+    return stage.broker.waiting(stage.queue(name)) == 0
+
+
+def _is_told(stage: Stage, name: str) -> bool:
+    return {"Draining", "Drained"} <= stage.events(name)
+
+
 @pytest.mark.behaviour("operator:drain")
 def test_actors_that_a_change_removes_and_renames_work_on_until_five_hundred_envelopes_have_ended(crewed: Stage, tmp_path: Path) -> None:
     overlay = tmp_path / "overlay.yaml"
@@ -97,9 +105,10 @@ def test_actors_that_a_change_removes_and_renames_work_on_until_five_hundred_env
 
     for name in ("enrich", "price"):
         eventually(f"{name} is gone with its pods", partial(_is_gone, crewed, name))
-        assert crewed.broker.waiting(crewed.queue(name)) == 0, "its queue is retained and empty"
-        assert {"Draining", "Drained"} <= crewed.events(name)
-    assert crewed.kube.condition(crewed.namespace, "quote")["status"] == "True"
+        eventually(f"the queue of {name} is retained and empty", partial(_is_empty, crewed, name))
+        eventually(f"both events about {name} are there", partial(_is_told, crewed, name))
+    crewed.await_condition("quote", "Ready", "True")
+    crewed.await_rollout("start-orders")
     (late,) = crewed.publish("start-orders", {"n": -1})
     assert crewed.result(late)["payload"] == {"n": -1, **by_new}
 

@@ -75,10 +75,13 @@ def _greeting(pod_spec: Any) -> str:
 def test_kubectl_prints_the_columns_of_the_documentation(crewed: Stage, cluster: ExistingCluster) -> None:
     crewed.install_source("greet", "greet.process", GREETING)
     crewed.await_condition("greet", "Ready", "True", "Napping")
-    printed = cluster.kubectl(f"get asya --namespace {crewed.namespace}", output_format="")
-    header, *rows = [line.split() for line in printed.splitlines()]
-    assert header == ["NAME", "READY", "STATUS", "REPLICAS", "QUEUED", "TRANSPORT", "AGE"]
-    assert [row[:4] for row in rows if row[0] == "greet"] == [["greet", "True", "Napping", "0"]]
+
+    def printed() -> list[list[str]]:
+        text = cluster.kubectl(f"get asya --namespace {crewed.namespace}", output_format="")
+        return [line.split() for line in text.splitlines()]
+
+    assert printed()[0] == ["NAME", "READY", "STATUS", "REPLICAS", "QUEUED", "TRANSPORT", "AGE"]
+    eventually("its row", lambda: ["greet", "True", "Napping", "0"] in [row[:4] for row in printed()])
 
 
 @pytest.mark.point(59)
@@ -92,6 +95,8 @@ def test_operator_that_is_uninstalled_leaves_all_and_the_next_brings_a_new_sidec
     stage.install_crew()
     stage.install_source("busy", "busy.process", RECORDING, scaling={"minReplicas": 2, "maxReplicas": 2}, **STAGE_VOLUME)
     stage.await_pods("busy", 2)
+    for name in ("busy", "happy-end", "error-end"):
+        stage.await_condition(name, "Ready", "True")  # all is made that belongs to them
     objects = _objects(stage)
     helms["helm4"].run(SYSTEM, "uninstall", "asya-operator", "--wait")
     assert kube.get("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/asyncactors.asya.sh") is not None

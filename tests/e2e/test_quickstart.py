@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.stage import Stage
-from tests.e2e.waiting import eventually
+from tests.e2e.waiting import WAIT, eventually
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -42,7 +42,7 @@ class Terminal:
     def typed(self, line: str) -> str:
         """What a command prints that ends."""
         done = subprocess.run(
-            line.split(), cwd=self._folder, env=self._environment, capture_output=True, text=True, timeout=60, check=False
+            line.split(), cwd=self._folder, env=self._environment, capture_output=True, text=True, timeout=WAIT, check=False
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -84,11 +84,11 @@ def test_printed_looks_at_an_actor_show_it(crewed: Stage, tmp_path: Path, progra
     crewed.install_source("text-processor", "text_processor.process", HANDLER, scaling={"minReplicas": 1})
     (id_,) = crewed.publish("text-processor", {"text": "a"})
     assert crewed.result(id_)["payload"] == {"text": "a", "processed": True}
-    crewed.await_condition("text-processor", "Ready", "True")
+    crewed.await_one_pod("text-processor")
     terminal = Terminal(crewed, tmp_path, programs)
-    header, row = terminal.typed(status).splitlines()
-    assert header.split()[:3] == ["NAME", "READY", "STATUS"]
-    assert row.split()[:3] == ["text-processor", "True", "Running"]
+    assert terminal.typed(status).split()[:3] == ["NAME", "READY", "STATUS"]
+    row = ["text-processor", "True", "Running"]
+    eventually("it is printed as Running", lambda: terminal.typed(status).splitlines()[1].split()[:3] == row)
     assert "keda-hpa-text-processor" in terminal.followed(scaling, "Deployment/text-processor")
     assert "seen\n" in terminal.followed(handler, "seen")
     assert '"actor":"text-processor"' in terminal.followed(sidecar, '"event":"delivery"')

@@ -59,11 +59,14 @@ def terminal(kube: Kube, helm: Helm, operator: str, cluster_environment: dict[st
 
 def test_page_leads_from_nothing_to_a_flow_that_answers(terminal: Terminal, kube: Kube) -> None:
     namespace, compiled, actors, gateway, call, result, failure, end = (block for block in blocks(PAGE) if HERE in block.tests)
-    assert kube.get(f"/api/v1/namespaces/{NAMESPACE}") is None
+    eventually("the namespace of an earlier run is gone", lambda: kube.get(f"/api/v1/namespaces/{NAMESPACE}") is None)
     terminal.typed(namespace.text)
     terminal.typed(compiled.text)
     table = terminal.typed(actors.text)
-    assert re.search(r"^start-order-flow +True +Napping ", table, re.M), table
+    assert re.search(r"^start-order-flow +True ", table, re.M), table
+    look = f"kubectl -n {NAMESPACE} get asya"
+    assert look in actors.text
+    eventually("the page's table", lambda: re.search(r"^start-order-flow +True +Napping ", terminal.typed(look), re.M))
     terminal.typed(gateway.text)
     forward = terminal.forwarded()
     assert forward.stdout is not None
@@ -77,7 +80,9 @@ def test_page_leads_from_nothing_to_a_flow_that_answers(terminal: Terminal, kube
         terminal.environment["ASYA_CLI_MCP_URL"] = address
         told = terminal.typed(failure.text)
         assert "exit code 1" in told
-        assert "KeyError: 'price'" in told
+        look = "kubectl -n shop logs deploy/price"
+        assert look in failure.text
+        eventually("the traceback is in the log", lambda: "KeyError: 'price'" in told + terminal.typed(look))
     finally:
         forward.terminate()
         forward.wait(60)

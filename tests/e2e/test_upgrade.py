@@ -90,7 +90,7 @@ def test_upgrade_and_rollback_by_the_documented_commands_lose_no_envelope_that_i
 ) -> None:
     install(stage, previous)
     old, new = _references(previous), _references(present)
-    assert _running(stage) == {old["sidecar"], old["crew"], old["gateway"]}
+    eventually("the old release runs", lambda: _running(stage) == {old["sidecar"], old["crew"], old["gateway"]})
 
     # One call of the gateway's, and one envelope in a pod of each kind, span the whole upgrade.
     caller.connect()

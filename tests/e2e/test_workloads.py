@@ -111,7 +111,7 @@ def test_queues_of_every_kind_are_declared_and_end_as_their_actors_say(crewed: S
     assert "is not empty" in seen["message"]
     left = {crewed.queue(name) for name in ("quorum-retain", "classic-retain", "classic-deleteifempty")}
     ours = {crewed.queue(name) for name in names}
-    assert ours & set(crewed.broker.queues(f"asya-{crewed.namespace}-")) == left
+    eventually("these queues are left", lambda: ours & set(crewed.broker.queues(f"asya-{crewed.namespace}-")) == left)
 
     abandoned = {"metadata": {"annotations": {"asya.sh/abandon-queue": "true"}}}
     crewed.kube.change_actor(crewed.namespace, "classic-deleteifempty", abandoned)
