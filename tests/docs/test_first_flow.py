@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests import forked
+from tests.docs.pages import asya_words
+
 PAGE = (Path(__file__).parents[2] / "docs" / "tutorials" / "first-flow.md").read_text(encoding="utf-8")
 PYTHON = re.findall(r"```python\n(.*?)```", PAGE, re.S)
 SHELL = {block.splitlines()[0].removeprefix("$ "): block.splitlines()[1:] for block in re.findall(r"```text\n(.*?)```", PAGE, re.S)}
@@ -22,11 +25,7 @@ def run(tmp_path):
     (tmp_path / "basket.py").write_text(PYTHON[2], encoding="utf-8")
     variables = {key: value for key, value in os.environ.items() if not key.startswith("ASYA_")} | {"PYTHONDONTWRITEBYTECODE": "1"}
 
-    def call(command: str) -> "subprocess.CompletedProcess[str]":
-        words = f"{sys.executable} -m asya_cli {command.removeprefix('asya ')}" if command.startswith("asya ") else command
-        return subprocess.run(["bash", "-c", words], capture_output=True, text=True, timeout=WAIT, cwd=tmp_path, env=variables, check=False)
-
-    return call
+    return lambda command: forked.run_text(asya_words(command), cwd=tmp_path, env=variables)
 
 
 def command(begin: str) -> str:
@@ -40,7 +39,7 @@ def actors(lines: list[str]) -> list[str]:
 
 def test_flow_is_plain_python(run, tmp_path):
     (tmp_path / "try.py").write_text(PYTHON[1], encoding="utf-8")
-    assert run(f"{sys.executable} try.py").returncode == 0
+    subprocess.run([sys.executable, "-B", "try.py"], cwd=tmp_path, check=True, timeout=WAIT)
 
 
 def test_run_passes_the_printed_actors_and_gives_the_printed_payload(run):

@@ -14,9 +14,9 @@ import yaml
 from oracle import agree, environment
 
 from asya_cli.run import values
+from tests import forked
 from tests.flow_examples import FLOWS, NAMES, compile_into, files_below
 
-WAIT = 60
 AS_PROCESSES = ["class_handlers"]
 """And etl_orders, by the command of the README: test_compile_a_flow."""
 
@@ -106,8 +106,7 @@ def test_committed_values_are_allowed_by_the_charts_schema(name):
 
 def asya(*words: object) -> "subprocess.CompletedProcess[str]":
     variables = {key: value for key, value in os.environ.items() if not key.startswith("ASYA_")}
-    command = [sys.executable, "-m", "asya_cli", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=WAIT, env=variables, check=False)
+    return forked.run_text([*map(str, words)], cwd=FLOWS.parents[1], env=variables)
 
 
 @pytest.mark.parametrize("name", AS_PROCESSES)
