@@ -51,7 +51,7 @@ charts: setup ## Render every chart with both Helms and check what comes out
 docs: setup services ## Build the documentation site into build/site; check pages against the code, and run their examples
 	@ci/test.sh docs
 
-test: setup services ## Everything that needs this machine alone, static and verify included
+test: ## Everything that needs this machine alone, static and verify included; sets up and starts services itself
 	@ci/test.sh all
 
 images: ## Build the images of all components, from their Dockerfiles

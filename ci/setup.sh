@@ -17,7 +17,7 @@ echo "setup: .venv with $("$python" --version)" >&2
 }
 "$python" -m venv .venv || { # Debian ships venv apart from python3
     echo "setup: installing python3-venv" >&2
-    apt-get update -qq && apt-get install -y -qq --no-install-recommends python3-venv >&2
+    apt-get update -qq && apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=300 python3-venv >&2
     "$python" -m venv .venv
 }
 .venv/bin/python -m pip install --quiet --upgrade --constraint ci/constraints.txt pip

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Runs a tier of tests: unit | contract | counts | faults | charts | docs | all. Services must be up (ci/services.sh start); CI set makes a missing
-# one a failure. `unit` and `all` run lanes side by side, as most tests wait more than they compute; each lane is printed when it ends, with its
-# own count, its time and its CPU.
+# Runs a tier of tests: unit | contract | counts | faults | charts | docs | all. `all` sets up and starts the services itself, beside each other;
+# for the others both must be done (ci/setup.sh, ci/services.sh start). CI set makes a missing service a failure. `unit` and `all` run lanes side
+# by side, as most tests wait more than they compute; each lane is printed when it ends, with its own count, its time and its CPU.
 set -Eeuo pipefail
 cd "$(dirname "$0")/.."
 
 tier=${1:-all}
+unset PYTHONDONTWRITEBYTECODE # images set it; a thousand interpreters would each compile our code anew, and each lane pytest's plugins
 ci/tools.sh || [ -z "${CI:-}" ] # valgrind and strace for the exact counts, Graphviz for drawings, Chromium for the page; on a laptop their tests are skipped
 eval "$(ci/services.sh env)"
 ci/pythons.sh >/dev/null # the newest Python that the runtime is tested on
@@ -18,7 +19,10 @@ pure=(asya_core.wire asya_core.ops.backoff asya_core.transports.rabbitmq.topolog
 work=$(mktemp -d)
 mkdir "$work/coverage"
 tests() { .venv/bin/pytest -q --durations=8 "$@"; }
-computes() { renice -n 10 "$BASHPID" >/dev/null; } # the lane gives way to those that wait for processes of theirs
+computes() { # COMMAND…: the lane gives way to those that wait for processes of theirs
+    renice -n 10 "$BASHPID" >/dev/null
+    "$@"
+}
 
 component() { # NAME: the tests beside a package, with branch coverage of its pure modules
     local module coverage=()
@@ -38,17 +42,22 @@ branches() { # 100 % branches of the pure modules, by the tests beside the packa
     done
     .venv/bin/coverage report --fail-under=100 --skip-covered
 }
-static() { computes && ci/static.sh; }
-charts() { computes && tests tests/charts; }
+static() { computes ci/static.sh; }
+verify() { computes ci/verify.sh; }
+services() { ci/services.sh fresh; }
+charts() { computes tests tests/charts; }
 docs() { tests tests/docs; }
-release() { computes && tests tests/release; }
-simulation() { computes && tests tests/faults/simulation; }
+release() { computes tests tests/release; }
+simulation() { computes tests tests/faults/simulation; }
+flowc() { computes component flowc; }
 quiet="not hurts_broker and not hurts_broker4 and not sqs"
-hurt() { tests tests --ignore=tests/e2e -m hurts_broker; }
-hurt4() { tests tests --ignore=tests/e2e -m hurts_broker4; }
+hurting=(tests --ignore=tests/{e2e,charts,docs,release,counts,faults/simulation})
+hurt() { tests "${hurting[@]}" -m hurts_broker; }
+hurt4() { tests "${hurting[@]}" -m hurts_broker4; }
 sqs() { tests tests/contract tests/faults -m sqs; }
 faults() { tests tests/faults --ignore=tests/faults/simulation -m "$quiet"; }
-rest() { tests tests --ignore=tests/{e2e,charts,docs,release,faults} -m "$quiet"; }
+counts() { tests tests/counts; }
+rest() { tests tests --ignore=tests/{e2e,charts,docs,release,counts,faults} -m "$quiet"; }
 
 declare -A lanes=() # pid → name
 failed=()
@@ -72,12 +81,12 @@ ended() { # wait for the next lane that ends, and print it
     [ "$status" = 0 ] || failed+=("${lanes[$pid]}")
     unset "lanes[$pid]"
 }
-pool() { # COUNT NAME…: these lanes in this order, COUNT at a time beside those that run already
-    local at_once=$(($1 + ${#lanes[@]})) name
+pool() { # COUNT NAME…: these lanes in this order, as long as fewer than COUNT run
+    local name
     for name in "${@:2}"; do
-        while [ "${#lanes[@]}" -ge "$at_once" ]; do ended; done
+        while [ "${#lanes[@]}" -ge "$1" ]; do ended; done
         case $name in
-            core | sidecar | runtime | flowc | cli | operator | gateway | crew) lane "$name" component "$name" ;;
+            core | sidecar | runtime | cli | operator | gateway | crew) lane "$name" component "$name" ;;
             *) lane "$name" "$name" ;;
         esac
     done
@@ -107,14 +116,19 @@ case $tier in
             python/flowc/tests/test_{docs,codes}.py python/cli/tests/test_command.py python/runtime/tests/test_contract.py
         ;;
     all)
+        ci/prometheus.sh >/dev/null || [ -z "${CI:-}" ] # first, as apt-get may run only once at a time
+        pool 1 services
+        ci/setup.sh
         ci/helm.sh >/dev/null || [ -z "${CI:-}" ] # both Helms for tests/charts; on a laptop without npm or Go those are skipped
         ci/kustomize.sh >/dev/null || [ -z "${CI:-}" ]
-        ci/prometheus.sh >/dev/null || [ -z "${CI:-}" ]
         # The collector takes minutes to build: on a laptop its test is skipped unless ASYA_TEST_OTELCOL names it.
         if [ -n "${CI:-}" ]; then ASYA_TEST_OTELCOL=$(ci/otelcol.sh) && export ASYA_TEST_OTELCOL; fi
-        for name in hurt hurt4 sqs faults; do lane "$name" "$name"; done # these wait nearly all the time
-        ci/verify.sh || failed+=(verify) # alone: it writes what others read
-        pool 4 static cli gateway rest docs operator sidecar core charts simulation runtime flowc crew release
+        pool 4 verify flowc static # these need none
+        while [[ " ${lanes[*]} " == *" services "* ]]; do ended; done
+        [[ " ${failed[*]} " != *" services "* ]] || exit 1
+        eval "$(ci/services.sh env)"
+        # The first four wait nearly all the time. The others by their length; some of them give way, and fill what the rest leave.
+        pool 10 hurt sqs hurt4 faults gateway cli rest docs operator charts sidecar simulation counts core runtime crew release
         conclude
         ;;
     *) echo "test: unknown tier '$tier'; expected unit, contract, counts, faults, charts, docs or all" >&2; exit 2 ;;
