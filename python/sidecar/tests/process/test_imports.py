@@ -1,5 +1,6 @@
 """What each kind of sidecar loads: names, not times."""
 
+import functools
 import json
 import subprocess
 import sys
@@ -24,9 +25,10 @@ ENVIRONMENT = {
 }
 
 
-def loaded(transport: str, **more: str) -> set[str]:
+@functools.cache
+def loaded(transport: str) -> frozenset[str]:
     """Names of all modules after the sidecar has built its transport."""
-    environment = {"ASYA_ACTOR": "a", "ASYA_NAMESPACE": "n", "ASYA_TRANSPORT": transport, **ENVIRONMENT[transport], **more}
+    environment = {"ASYA_ACTOR": "a", "ASYA_NAMESPACE": "n", "ASYA_TRANSPORT": transport, **ENVIRONMENT[transport]}
     program = (
         "import json, sys\n"
         "import asya_sidecar.__main__\n"
@@ -37,7 +39,7 @@ def loaded(transport: str, **more: str) -> set[str]:
         "assert type(_make_decider(settings, _make_traces(settings, None, None))).__mro__[1] is object\n"
         "print(json.dumps(sorted(sys.modules)))\n"
     )
-    return set(json.loads(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout))
+    return frozenset(json.loads(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout))
 
 
 @pytest.mark.parametrize("transport", ["embedded", "rabbitmq"])
