@@ -69,6 +69,7 @@ class Recorder:
         self.calls: list[str] = []
         self.resources: list[str] = []
         self.agents: list[str] = []
+        self._lock = threading.Lock()  # the three belong together, whoever calls at the same time
         self.refuse: Callable[[str, str], None] = lambda action, resource: None
         target = urlsplit(behind)
         recorder = self
@@ -80,9 +81,10 @@ class Recorder:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 target_header = self.headers.get("X-Amz-Target")
                 action, resource = action_of(self.command, self.path, target_header), resource_of(self.path, target_header, body)
-                recorder.calls.append(action)
-                recorder.resources.append(resource)
-                recorder.agents.append(self.headers.get("User-Agent", ""))
+                with recorder._lock:
+                    recorder.calls.append(action)
+                    recorder.resources.append(resource)
+                    recorder.agents.append(self.headers.get("User-Agent", ""))
                 try:
                     recorder.refuse(action, resource)
                 except Refusal as refusal:

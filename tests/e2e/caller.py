@@ -22,19 +22,19 @@ class Caller:
         self._stage = stage
         self._kubectl = kubectl
         self._forward: subprocess.Popen[str] | None = None
-        self._port = "0"
+        self._port = ""
 
     def connect(self) -> None:
-        """Forward a port of this machine to the gateway's Service, the same one as before."""
+        """Forward a free port of this machine to the gateway's Service; again if its pod cannot be reached yet."""
+        self._port = eventually("the gateway's port is forwarded", self._forwarded)
+
+    def _forwarded(self) -> str:
         self.disconnect()
         command = [str(self._kubectl), "--kubeconfig", self._stage.kube.kubeconfig, "-n", self._stage.namespace, "port-forward"]
-        port = "" if self._port == "0" else self._port
-        self._forward = subprocess.Popen([*command, f"service/{NAME}", f"{port}:80"], stdout=subprocess.PIPE, text=True)
+        self._forward = subprocess.Popen([*command, f"service/{NAME}", ":80"], stdout=subprocess.PIPE, text=True)
         assert self._forward.stdout is not None
-        said = self._forward.stdout.readline()
-        found = re.search(r"127\.0\.0\.1:(\d+) -> 8080", said)
-        assert found is not None, said
-        self._port = found[1]
+        found = re.search(r"127\.0\.0\.1:(\d+) -> 8080", self._forward.stdout.readline())
+        return found[1] if found is not None else ""
 
     def disconnect(self) -> None:
         if self._forward is not None:

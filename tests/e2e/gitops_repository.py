@@ -172,11 +172,14 @@ class Record:
 
     def seen(self, name: str = "") -> set[tuple[str, str]]:
         """Sync and health of all Applications, or of one."""
-        lines = [line.split("|") for line in self._file.read_text().splitlines()]
-        return {(sync, health) for who, sync, health in lines if name in ("", who)}
+        return {(sync, health) for who, sync, health in self._lines() if name in ("", who)}
 
     def names(self) -> set[str]:
-        return {line.split("|")[0] for line in self._file.read_text().splitlines()}
+        return {who for who, _, _ in self._lines()}
+
+    def _lines(self) -> list[list[str]]:
+        # The last line may be half written.
+        return [line.split("|") for line in self._file.read_text().split("\n")[:-1]]
 
 
 @contextmanager

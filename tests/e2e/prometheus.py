@@ -4,11 +4,12 @@ Debian's Prometheus is built without Kubernetes' discovery, so what that would f
 wanted namespaces, with the same `__meta_kubernetes_…` labels. What is scraped of it the monitors decide, by Prometheus' own relabelling.
 """
 
+import contextlib
 import json
 import os
+import random
 import socket
 import subprocess
-import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
@@ -118,11 +119,8 @@ class Prometheus:
     def _is_ready(self) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, (self._folder / "log").read_text()
-        try:
-            with urllib.request.urlopen(f"http://{self._address}/-/ready", timeout=30) as answer:
-                return bool(answer.status == 200)
-        except (urllib.error.URLError, ConnectionError):
-            return False
+        with urllib.request.urlopen(f"http://{self._address}/-/ready", timeout=30) as answer:
+            return bool(answer.status == 200)
 
     def _get(self, path: str, **parameters: str) -> Any:
         url = f"http://{self._address}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
@@ -131,7 +129,10 @@ class Prometheus:
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """One that the system gives to nobody who asks for any, so that it stays free until Prometheus has it."""
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = random.randrange(first - 8000, first)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port

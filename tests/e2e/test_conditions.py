@@ -116,13 +116,11 @@ def test_each_mistake_has_its_reason_and_one_sentence_and_hurts_no_other_actor(s
         "metadata": {"name": "foreign"},
         "spec": {"scaleTargetRef": {"name": "managed"}, "triggers": [{"type": "cron", "metadata": {**CRON}}]},
     }
-    stage.kube.create(SCALED_OBJECTS.format(stage.namespace), foreign)
+    where = SCALED_OBJECTS.format(stage.namespace)
+    stage.kube.create(where, foreign)
     # KEDA's webhook looks at a cache, which may not have it yet.
     another = {**foreign, "metadata": {"name": "another"}}
-    eventually(
-        "KEDA knows of the foreign one",
-        lambda: "already managed" in stage.kube.refusal(f"{SCALED_OBJECTS.format(stage.namespace)}", another),
-    )
+    eventually("KEDA knows of the foreign one", lambda: "already managed" in stage.kube.refusal(where, another))
     for name, mistake in MISTAKES.items():
         stage.apply(name, container=mistake.container, **mistake.spec)
     stage.apply("well")

@@ -5,34 +5,30 @@ import subprocess
 from typing import Any
 
 import pytest
+import yaml
 from pytest_helm_charts.clusters import ExistingCluster
 
 from tests.e2e.helm import CHARTS
-from tests.e2e.stage import Stage
+from tests.e2e.stage import QUICK, RECORDING, STAGE_VOLUME, Stage
+from tests.e2e.waiting import eventually
 
 pytestmark = pytest.mark.timeout(900)
 
-VALUES = (
-    ("image.repository", "my-processor"),
-    ("image.tag", "v1"),
-    ("handler", "text_processor.process"),
-    ("scaling.pollingInterval", "1"),
-    ("scaling.cooldownPeriod", "5"),
-    ("resources.requests.cpu", "10m"),
-)
+VALUES: dict[str, Any] = {**QUICK, **STAGE_VOLUME, "handler": "work.process", "source": {"files": {"work.py": RECORDING}}}
 
 
 @pytest.mark.point(75)
 def test_cluster_and_git_agree_at_no_pod_at_some_and_at_none_again(crewed: Stage, cluster: ExistingCluster) -> None:
-    settings = [word for key, value in VALUES for word in ("--set", f"{key}={value}")]
-    rendered = crewed.helm.run(crewed.namespace, "template", "work", str(CHARTS / "asya-actor"), *settings)
+    chart = str(CHARTS / "asya-actor")
+    rendered = crewed.helm.run(crewed.namespace, "template", "work", chart, "--values=-", text=yaml.safe_dump(VALUES))
     applied(crewed, rendered)
     crewed.await_condition("work", "Ready", "True", "Napping")
     assert_same(crewed, rendered)
 
-    ids = crewed.publish("work", *({"text": "a"} for _ in range(20)))
-    crewed.await_pods("work", 1)
+    ids = crewed.publish("work", *({"n": n, "until": "compared"} for n in range(20)))
+    eventually("several pods work", lambda: len(crewed.kube.ready_pods(crewed.namespace, "work")) > 1)
     assert_same(crewed, rendered)
+    crewed.let_go("compared")
     for id_ in ids:
         crewed.result(id_)
     crewed.await_pods("work", 0)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from asya_gateway.status import FINAL
 from tests.charts.render import render
 from tests.e2e.conftest import OPERATOR_VALUES
 from tests.e2e.prometheus import Prometheus
@@ -93,14 +94,23 @@ class Gateway:
         return f"{ready[0].status.pod_ip}:8080" if ready else ""
 
     def call(self, payload: dict[str, Any], host: str = "localhost") -> dict[str, Any]:
-        """Call the tool and wait a little; gives the view, or the problem."""
+        """Call the tool and wait for its end; gives the view, or the problem."""
         headers = {"Content-Type": "application/json", "Host": host, "Prefer": "wait=40"}
         request = urllib.request.Request(f"http://{self._address}/tools/flow", json.dumps(payload).encode(), headers)
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                return dict(json.loads(answer.read()))
+            view = self._answer(request)
         except urllib.error.HTTPError as refused:
             return dict(json.loads(refused.read()))
+
+        def final() -> dict[str, Any] | None:
+            now = self._answer(urllib.request.Request(f"http://{self._address}/envelopes/{view['id']}", headers={"Host": host}))
+            return now if now["status"] in FINAL else None
+
+        return eventually("the call has ended", final)
+
+    def _answer(self, request: urllib.request.Request) -> dict[str, Any]:
+        with urllib.request.urlopen(request, timeout=120) as answer:
+            return dict(json.loads(answer.read()))
 
 
 @pytest.mark.behaviour("metrics:scraped")
@@ -139,9 +149,11 @@ def test_prometheus_has_every_documented_metric_and_every_query_of_the_dashboard
 
     every = {rule["alert"] for chart in ("asya-operator", "asya-gateway") for rule in alerts(chart)}
     eventually("every alert was looked at", lambda: prometheus.alerts().keys() == every)
-    known = prometheus.alerts().values()
-    assert [(rule["name"], rule["lastError"]) for rule in known if rule["health"] != "ok"] == []
-    assert [rule["name"] for rule in known if rule["state"] == "firing"] == [], "one failed call is no alarm"
+    eventually("every alert could be looked at", lambda: {rule["health"] for rule in prometheus.alerts().values()} == {"ok"})
+    # The operator tells of the actors of other stories, too; theirs may be in trouble.
+    firing = [alert["labels"] for rule in prometheus.alerts().values() for alert in rule["alerts"] if alert["state"] == "firing"]
+    ours = [labels for labels in firing if labels.get("namespace", namespace) in (namespace, operator)]
+    assert ours == [], "one failed call is no alarm"
 
 
 def answered(prometheus: Prometheus, query: str) -> bool:
@@ -153,6 +165,6 @@ def answered(prometheus: Prometheus, query: str) -> bool:
         prometheus.ask(query)
         return True
     try:
-        return bool(eventually(query, lambda: prometheus.ask(query), within=30))
+        return bool(eventually(query, lambda: prometheus.ask(query)))
     except AssertionError:
         return False

@@ -40,9 +40,9 @@ def test_last_message_that_outlasts_cooldown_and_grace_is_run_once_by_the_pod_th
     def has_ended() -> bool:
         staying = {pod.metadata.name for pod in crewed.kube.pods(crewed.namespace, "slow") if not pod.metadata.deletion_timestamp}
         # Looked for after the pods: a pod whose call has ended may go.
-        has_ended = ended.exists()
-        assert has_ended or began in staying, "the pod was taken from its work"
-        return has_ended
+        is_over = ended.exists()
+        assert is_over or began in staying, "the pod was taken from its work"
+        return is_over
 
     eventually("the call has ended", has_ended)
     assert crewed.result(id_)["payload"]["n"] == 1
