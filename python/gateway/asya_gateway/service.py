@@ -19,13 +19,14 @@ from asya_core.wire.errors import Refused, RemoteFault, Unavailable
 from asya_core.wire.replay import replayed
 from asya_gateway.access import Principal, Role
 from asya_gateway.claims import Claims
-from asya_gateway.intake import Intake
+from asya_gateway.gathering import Gathering
 from asya_gateway.publisher import LEASE_MS, Publisher
 from asya_gateway.reload import Tools
 from asya_gateway.schema import Problem
 from asya_gateway.status import FINAL, Status
 from asya_gateway.store.base import Row, Store, Tx
-from asya_gateway.store.envelopes import Finished, NewEnvelope, Outcome, Progress, create, give_up, record_final, record_progress
+from asya_gateway.store.envelopes import Finished, NewEnvelope, Outcome, Progress, create, create_all, give_up, record_final
+from asya_gateway.store.reports import Reports, Taken, take
 from asya_gateway.streams import Streams
 from asya_gateway.tools import Tool
 from asya_gateway.traces import CallTrace, Traces
@@ -34,7 +35,10 @@ from asya_gateway.views import time_text
 
 __all__ = ["ArgumentsRefused", "Listing", "Measures", "Service"]
 
-_MAX_CANCELLED: Final = 1_000
+_MAX_TOGETHER_CHARACTERS: Final = 4 * 1024 * 1024
+"""Of the messages of calls that are written in one transaction."""
+_MAX_TOGETHER_REPORTS: Final = 1_000
+"""Of progress, in one transaction."""
 _MAX_EVENTS: Final = 500
 _DAY_MS: Final = 86_400_000
 _MAX_RECORD_BYTES: Final = 64 * 1024 * 1024
@@ -139,7 +143,8 @@ class Service:
         traces: Traces | None = None,
     ) -> None:
         self._store = store
-        self._intake = Intake(store)
+        self._calls = Gathering(store, create_all, weight=lambda new: len(new.message), limit=_MAX_TOGETHER_CHARACTERS)
+        self._progress = Gathering(store, self._take, weight=lambda asked: len(asked.progress), limit=_MAX_TOGETHER_REPORTS)
         self._tools = tools
         self._publisher = publisher
         self._streams = streams
@@ -152,8 +157,10 @@ class Service:
         self._claims = claims or Claims(None, threshold_bytes=0, max_message_bytes=publisher.max_message_bytes, log=log)
 
     async def run(self) -> None:
-        """Write accepted calls, until cancelled: calls wait while nobody runs this."""
-        await self._intake.run()
+        """Write calls and progress, until cancelled: both wait while nobody runs this."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._calls.run())
+            group.create_task(self._progress.run())
 
     # ------------------------------------------------------------------------------------------------------------------ tools
 
@@ -222,7 +229,8 @@ class Service:
             self._log.info("audit", action="create", principal=principal.name, envelope_id=row["id"], tool=name, outcome="accepted")
 
         if idempotency_key is None:
-            return await self._intake.written(new, accepted), tool, True
+            return await self._calls.write(new, accepted), tool, True
+        # Alone: it may wait for another replica's transaction with the same key, and those beside it would wait too.
         row, is_new = await self._store.write(lambda tx: create(tx, new))
         if is_new:
             accepted(row)
@@ -501,23 +509,14 @@ class Service:
 
     async def progress(self, reports: Sequence[Progress], cursor: int | None) -> tuple[list[str], int]:
         """Take progress; gives ids cancelled since `cursor`, and the next cursor. Raises Unavailable."""
-        now = int(self._clock.wall() * 1000)
-        silent = {name for name, tool in self._tools.registry.tools.items() if not tool.progress}
-
-        def work(tx: Tx) -> tuple[list[str], list[Row], int]:
-            changed = record_progress(tx, reports, now, silent)
-            newest = tx.one("cancel_number")
-            assert newest is not None
-            since = max(0, newest["value"] - _MAX_CANCELLED) if cursor is None else cursor
-            cancelled = tx.all("cancelled_since", cursor=since, limit=_MAX_CANCELLED) if newest["value"] > since else []
-            return changed, cancelled, newest["value"]
-
-        changed, cancelled, newest = await self._store.write(work)
-        self._streams.notify(changed)
+        asked = Reports(progress=reports, cursor=cursor, now=int(self._clock.wall() * 1000))
+        taken = await self._progress.write(asked, lambda taken: self._streams.notify(taken.changed))
         self._measures.reports(len(reports))
-        if len(cancelled) == _MAX_CANCELLED:
-            newest = cancelled[-1]["cancel_no"]
-        return [row["id"] for row in cancelled], newest
+        return list(taken.cancelled), taken.cursor
+
+    def _take(self, tx: Tx, asked: Sequence[Reports]) -> list[Taken]:
+        silent = {name for name, tool in self._tools.registry.tools.items() if not tool.progress}
+        return take(tx, asked, silent)
 
     async def final(self, final: Finished) -> Outcome:
         """Take a final report. Raises Unavailable."""

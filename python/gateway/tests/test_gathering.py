@@ -11,9 +11,9 @@ import psycopg
 import pytest
 
 from asya_core.wire.errors import Bug, Unavailable
-from asya_gateway.intake import Intake
+from asya_gateway.gathering import Gathering
 from asya_gateway.store.base import Row, Store, Tx
-from asya_gateway.store.envelopes import NewEnvelope
+from asya_gateway.store.envelopes import NewEnvelope, create_all
 from asya_gateway.store.sqlite import SqliteStore
 
 NOW = 1_700_000_000_000
@@ -36,8 +36,13 @@ def new(envelope_id: str, **more: Any) -> NewEnvelope:
     return NewEnvelope(**(fields | more))
 
 
+def gathering(store: Store) -> Gathering[NewEnvelope, Row]:
+    """As `service` makes it for calls."""
+    return Gathering(store, create_all, weight=lambda call: len(call.message), limit=4 * 1024 * 1024)
+
+
 class Stage:
-    """An intake over a store whose writes can be held back, counted and made to fail."""
+    """A gathering of calls over a store whose writes can be held back, counted and made to fail."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -48,7 +53,7 @@ class Stage:
         self.writes = 0
         self.after: Callable[[], None] = lambda: None
         self.accepted: list[str] = []
-        self.intake = Intake(self)
+        self.gathering = gathering(self)
 
     async def open(self) -> None:
         await self.store.open()
@@ -72,7 +77,7 @@ class Stage:
         return await self.store.read(work)
 
     async def call(self, call: NewEnvelope) -> Row:
-        return await self.intake.written(call, lambda row: self.accepted.append(row["id"]))
+        return await self.gathering.write(call, lambda row: self.accepted.append(row["id"]))
 
     async def calls(self, *calls: NewEnvelope) -> list[Any]:
         return await asyncio.gather(*map(self.call, calls), return_exceptions=True)
@@ -99,7 +104,7 @@ def run(make_store: Make, work: Callable[[Stage], Awaitable[Any]]) -> Any:
     async def main() -> Any:
         stage = Stage(make_store())
         await stage.open()
-        running = asyncio.create_task(stage.intake.run())
+        running = asyncio.create_task(stage.gathering.run())
         try:
             return await asyncio.wait_for(work(stage), WAIT)
         finally:
@@ -228,15 +233,15 @@ def test_large_messages_are_not_written_together(make_store: Make) -> None:
 
 def test_calls_are_refused_when_the_gateway_leaves(make_store: Make) -> None:
     async def work(stage: Stage) -> None:
-        leaving = Intake(stage)
+        leaving = gathering(stage)
         running = asyncio.create_task(leaving.run())
         stage.may_write.clear()
-        waiting = [asyncio.create_task(leaving.written(new(each), lambda row: None)) for each in ("a", "b")]
+        waiting = [asyncio.create_task(leaving.write(new(each), lambda row: None)) for each in ("a", "b")]
         await stage.began.wait()
-        waiting.append(asyncio.create_task(leaving.written(new("c"), lambda row: None)))
+        waiting.append(asyncio.create_task(leaving.write(new("c"), lambda row: None)))
         await asyncio.sleep(0)
         running.cancel()
-        told = await asyncio.gather(*waiting, leaving.written(new("d"), lambda row: None), return_exceptions=True)
+        told = await asyncio.gather(*waiting, leaving.write(new("d"), lambda row: None), return_exceptions=True)
         assert [type(each) for each in told] == [Unavailable] * 4
 
     run(make_store, work)
