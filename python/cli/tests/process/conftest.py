@@ -67,6 +67,8 @@ def environment() -> dict[str, str]:
 class Project:
     directory: Path
     target: str = ""
+    imports: tuple[str, ...] = ()
+    """What the processes of a run have before they start; see `forked.start`."""
 
     def actor(self, name: str, values: str) -> "Project":
         (self.directory / "actors" / f"{name}.yaml").write_text(values, encoding="utf-8")
@@ -74,7 +76,7 @@ class Project:
 
     def run(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
         words = ["run", self.target or str(self.directory), *arguments]
-        return forked.run_text(words, cwd=self.directory, env=environment() | more)
+        return forked.run_text(words, cwd=self.directory, env=environment() | more, imports=self.imports)
 
     def start(self, *arguments: str) -> "Running":
         words = ["-m", "asya_cli", "run", self.target or str(self.directory), *arguments]

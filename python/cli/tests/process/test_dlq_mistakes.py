@@ -4,6 +4,7 @@ import json
 import os
 import uuid
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,8 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
 
 @pytest.fixture
 def asya(tmp_path: Path) -> Callable[..., Done]:
-    def run(*words: str, **more: str) -> Done:
-        return forked.run_text(words, cwd=tmp_path, env=environment(tmp_path, **more))
+    def run(*words: str, imports: tuple[str, ...] = (), **more: str) -> Done:
+        return forked.run_text(words, cwd=tmp_path, env=environment(tmp_path, **more), imports=imports)
 
     return run
 
@@ -156,14 +157,15 @@ def bucket() -> tuple[str, dict[str, str]]:
 
 def test_records_of_a_bucket_are_replayed_once(asya: Callable[..., Done], direct: list[str], bucket: tuple[str, dict[str, str]]) -> None:
     name, keys = bucket
+    asya = partial(asya, imports=("asya_core.objects.s3",), **keys)
     where = ["--storage", f"s3://{name}/crew", "--s3-endpoint", os.environ["ASYA_TEST_S3_ENDPOINT"], "--s3-region", "us-east-1"]
     where += ["--s3-path-style"]
     broker = direct[2:]
-    listed = json.loads(asya("dlq", "list", "--error", "LookupError", "--output", "json", *where, **keys).stdout)["failures"]
+    listed = json.loads(asya("dlq", "list", "--error", "LookupError", "--output", "json", *where).stdout)["failures"]
     assert [each["id"] for each in listed] == ["E1"]
-    first = asya("dlq", "replay", *where, *broker, **keys)
+    first = asya("dlq", "replay", *where, *broker)
     assert first.stdout.startswith("E1 → "), first.stderr
-    assert "Nothing to replay" in asya("dlq", "replay", *where, *broker, **keys).stderr
-    again = asya("dlq", "replay", "E1", *where, *broker, **keys)
+    assert "Nothing to replay" in asya("dlq", "replay", *where, *broker).stderr
+    again = asya("dlq", "replay", "E1", *where, *broker)
     assert again.stderr.splitlines()[-2] == f"[.] E1 was replayed before, as {first.stdout.split()[2]}"
-    assert json.loads(asya("doctor", "--output", "json", *where, **keys, ASYA_CLI_MCP_URL="").stdout)["ok"]
+    assert json.loads(asya("doctor", "--output", "json", *where, ASYA_CLI_MCP_URL="").stdout)["ok"]

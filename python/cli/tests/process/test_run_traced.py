@@ -8,6 +8,11 @@ from tests import forked
 from tests.otlp import Receiver
 
 ACTORS = ("a", "b", "c", "d", "e")
+OPENTELEMETRY = tuple(
+    f"opentelemetry.{name}"
+    for name in ("exporter.otlp.proto.http.trace_exporter", "sdk.trace.export", "sdk.trace.sampling", "sdk.util.instrumentation")
+)
+"""Imported before the sidecars are forked."""
 
 
 @pytest.mark.behaviour("tracing:one-tree")
@@ -20,7 +25,7 @@ def test_one_run_over_five_actors_is_one_trace(tmp_path: Path) -> None:
             )
         files = [f"{name}.yaml" for name in ACTORS]
         words = ["run", *files, "--route", ",".join(ACTORS), "--input", "{}", "--output", "json"]
-        done = forked.run_text(words, cwd=tmp_path, env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)})
+        done = forked.run_text(words, cwd=tmp_path, env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}, imports=OPENTELEMETRY)
         assert done.returncode == 0, done.stderr
         spans = receiver.spans  # the processes have ended, and sent all of theirs before
     assert len({span.trace_id for span in spans}) == 1

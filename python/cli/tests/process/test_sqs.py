@@ -2,6 +2,7 @@
 
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,11 @@ from asya_core.wire.errors import RemoteFault
 from tests.sqs_servers import KEYS, REGION, endpoint, settings
 
 AWS = {"AWS_REGION": REGION, **KEYS}
+
+
+@pytest.fixture
+def project(project):
+    return replace(project, imports=("asya_core.transports.sqs.admin", "asya_core.transports.sqs.transport"))
 
 
 @pytest.fixture
