@@ -4,6 +4,7 @@ import asyncio
 from typing import Any, cast
 
 import pytest
+from mcp.server.lowlevel import Server
 from starlette.types import Receive, Scope, Send
 
 from asya_gateway.http.mcp_plain import PlainOrStreaming
@@ -63,6 +64,11 @@ def test_call_that_becomes_a_task_needs_no_stream(mode: str) -> None:
 )
 def test_what_may_be_held_or_is_no_good_call_keeps_its_stream(asked: Any) -> None:
     assert taken(asked) == "streaming"
+
+
+def test_nothing_but_its_spans_is_taken_from_the_package() -> None:
+    """`Mcp` clears this list."""
+    assert [type(each).__name__ for each in Server("any").middleware] == ["OpenTelemetryMiddleware"]
 
 
 @pytest.mark.parametrize("more", [{"version": "2025-06-18"}, {"version": "tomorrow"}, {"accept": "application/json"}])
