@@ -5,12 +5,12 @@
 # ASYA_CACHE      cache folder, default $HOME/.cache/asya: with it warm, nothing is built
 # E2E_WORKERS     stories side by side, default 3
 # ASYA_E2E_ARGOCD 1: Argo CD too, and its story, which take some minutes more; make test-gitops runs that story alone
-# E2E_MINUTES     the most that images, cluster and stories may take together, default 40; what builds Kubernetes itself comes before
+# E2E_MINUTES     the most that images, cluster and stories may take together, default 60; what builds Kubernetes itself comes before
 set -Eeuo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 workers=${E2E_WORKERS:-3}
-minutes=${E2E_MINUTES:-40}
+minutes=${E2E_MINUTES:-60}
 images=(runtime sidecar operator crew gateway my-processor my-processor-v2 text-analysis-flow-routers) # those that a story runs
 began=$SECONDS
 times=()
