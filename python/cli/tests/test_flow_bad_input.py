@@ -19,6 +19,7 @@ from constructs import FILES, REFUSED, module
 
 from tests import forked
 
+pytestmark = pytest.mark.unmeasured  # nothing of what the command's branches are counted of
 GOOD = "from h import a\n\n\ndef flow(p):\n    p = a(p)\n    p['x'] = 1\n    return p\n"
 OTHER = "from h import b\n\n\ndef flow(p):\n    if p['y']:\n        p = b(p)\n    return p\n"
 WAIT = 60

@@ -16,6 +16,7 @@ from oracle import environment
 
 from tests import forked
 
+pytestmark = pytest.mark.unmeasured  # nothing of what the command's branches are counted of
 needs_dot = pytest.mark.skipif(shutil.which("dot") is None and not os.environ.get("CI"), reason="Graphviz is not installed: ci/tools.sh")
 
 TEXT_ANALYSIS = """\
