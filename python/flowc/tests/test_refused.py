@@ -1,5 +1,7 @@
 """Refused constructs with code and place, and the accepted neighbours. Numbers: situations of the language."""
 
+from typing import Literal
+
 import pytest
 from constructs import ACCEPTED, FILES, PAYLOADS, REFUSED, WARNED, module
 from oracle import agree, compiled, refused
@@ -25,10 +27,10 @@ def test_one_mistake_gives_one_error(situation: str, body: str, code: str) -> No
     assert len(errors) == 1, errors
 
 
+@pytest.mark.parametrize("end_router", ["route", pytest.param("skip", marks=pytest.mark.unmeasured)])
 @pytest.mark.parametrize(("situation", "body"), ACCEPTED, ids=[f"{one[0]}-{one[1][:30]!r}" for one in ACCEPTED])
-def test_accepted_form_runs_as_plain_python(situation: str, body: str) -> None:
-    agree(module(body), *PAYLOADS)
-    agree(module(body), *PAYLOADS, options=Options(end_router="skip"))
+def test_accepted_form_runs_as_plain_python(situation: str, body: str, end_router: Literal["route", "skip"]) -> None:
+    agree(module(body), *PAYLOADS, options=Options(end_router=end_router))
 
 
 @pytest.mark.parametrize(("situation", "body", "code"), WARNED, ids=[f"{one[0]}-{one[2]}" for one in WARNED])
