@@ -97,6 +97,21 @@ async def page(port: int, path: str) -> tuple[int, str]:
         return answer.status, await answer.text()
 
 
+async def metrics_with(port: int, *wanted: str) -> str:
+    """The page of metrics, once it has all of these: the process counts beside what it writes."""
+    async with asyncio.timeout(WAIT):
+        while True:
+            _, text = await page(port, "/metrics")
+            if all(words in text for words in wanted):
+                return text
+            await asyncio.sleep(0.01)
+
+
+def are_told(api: FakeApi, *names: str) -> bool:
+    """Whether these actors' events were sent, of which Ready is the last: they come beside the status, ten a second."""
+    return {found["involvedObject"]["name"] for found in api.objects["events"].values() if found["reason"] == "Ready"} >= set(names)
+
+
 @pytest.mark.behaviour("metrics:documented")
 def test_actor_is_brought_to_rest_and_the_lease_given_back(with_api, tmp_path):
     async def body(api: FakeApi) -> None:
@@ -106,9 +121,8 @@ def test_actor_is_brought_to_rest_and_the_lease_given_back(with_api, tmp_path):
             await until(lambda: reason(api) == "Napping")
             assert (await page(operator.port, "/readyz"))[0] == 200
             assert (await page(operator.port, "/livez"))[0] == 200
-            text = (await page(operator.port, "/metrics"))[1]
-            assert 'asya_operator_actors{ready="True",reason="Napping"} 1' in text
-            assert "asya_operator_leader 1" in text
+            wanted = ('asya_operator_actors{ready="True",reason="Napping"} 1', "asya_operator_leader 1")
+            text = await metrics_with(operator.port, *wanted)
             assert differences(text, Metrics().registry) == []
         assert api.get("leases", "asya-system", "asya-operator")["spec"]["holderIdentity"] == ""
 
@@ -204,7 +218,9 @@ def test_watch_that_is_silent_for_too_long_is_opened_anew(with_api, tmp_path, mo
             await until(lambda: api.black_holes == 0)
             api.put("asyncactors", actor())
             await until(lambda: reason(api) == "Napping")
-            assert 'watch_restarts_total{kind="AsyncActor",reason="silent"} 1' in operator.metrics.registry.text()
+            # One that a slow machine ends too late counts as silent, too.
+            text = operator.metrics.registry.text()
+            assert re.search(r'watch_restarts_total\{kind="AsyncActor",reason="silent"\} [1-9]', text) is not None
             assert sum(call.verb == "list" and call.plural == "asyncactors" for call in api.calls) == 1
 
     with_api(body)
@@ -220,14 +236,13 @@ def test_429_pauses_every_call_for_as_long_as_the_server_asks(with_api, tmp_path
         kube = await connect(api, tmp_path)
         try:
             api.hook = refuse_once
+            refused = asyncio.get_running_loop().time()
             with pytest.raises(ApiUnavailable) as caught:
                 await kube.get(resources.DEPLOYMENTS, "demo", "ocr")
             assert caught.value.retry_after_seconds == 1.0
-            before = len(api.calls)
-            other = asyncio.create_task(kube.get(resources.ACTORS, "demo", "ocr"))
-            await asyncio.sleep(0.1)
-            assert len(api.calls) == before
-            assert (await asyncio.wait_for(other, WAIT))["metadata"]["name"] == "ocr"
+            other = await asyncio.wait_for(kube.get(resources.ACTORS, "demo", "ocr"), WAIT)
+            assert other["metadata"]["name"] == "ocr"
+            assert asyncio.get_running_loop().time() >= refused + 1.0
         finally:
             await kube.close()
 
@@ -256,9 +271,11 @@ def test_missing_queue_is_declared_again_and_depths_are_shown(with_api, tmp_path
             await until(lambda: reason(api) == "Napping")
             queues.held["asya-demo-ocr"] = Depth(waiting=1234, in_flight=2)
             await until(lambda: api.get("asyncactors", "demo", "ocr")["status"]["queue"].get("waiting") == 1200)
-            text = (await page(operator.port, "/metrics"))[1]
-            for state, number in (("waiting", 1234), ("running", 2)):
-                assert f'queue_messages{{namespace="demo",actor="ocr",flow="reading",state="{state}"}} {number}\n' in text
+            counts = (("waiting", 1234), ("running", 2))
+            wanted = [
+                f'queue_messages{{namespace="demo",actor="ocr",flow="reading",state="{state}"}} {number}\n' for state, number in counts
+            ]
+            text = await metrics_with(operator.port, *wanted)
             assert differences(text, Metrics().registry) == []
             del queues.held["asya-demo-ocr"]
             await until(lambda: "asya-demo-ocr" in queues.held)
@@ -291,7 +308,7 @@ def test_resync_writes_nothing(with_api, tmp_path):
             await operator.working.wait()
             for name in ("happy-end", "error-end", "ocr"):
                 api.put("asyncactors", actor(name))
-            await until(lambda: reason(api) == "Napping" and len(api.objects["events"]) >= 6)
+            await until(lambda: are_told(api, "happy-end", "error-end", "ocr"))
             before, ensured = len(api.writes()), len(queues.calls)
             await until(lambda: len(queues.calls) >= ensured + 9)
             assert [(call.verb, call.plural, call.name) for call in api.writes()[before:]] == []
@@ -305,7 +322,7 @@ def test_gone_definition_touches_no_child(with_api, tmp_path):
         async with running(api, tmp_path) as (operator, _):
             await operator.working.wait()
             api.put("asyncactors", actor())
-            await until(lambda: reason(api) == "Napping")
+            await until(lambda: are_told(api, "ocr"))
             api.missing = {"asyncactors"}
             api.expire()
             await until(lambda: any(each.is_missing for each in operator.actor_reflectors))

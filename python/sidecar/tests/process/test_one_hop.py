@@ -89,6 +89,7 @@ def test_a_retried_exception_runs_again_until_it_succeeds(mesh: Any, folder: Pat
 
     mesh.receive("happy-end")
     assert (folder / "runs").read_text() == "xxx"
+    actor.sidecar.event("delivery", outcome="ok")
     assert [line["outcome"] for line in actor.sidecar.events("delivery")][:2] == ["retry", "retry"]
 
 
