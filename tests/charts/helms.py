@@ -12,6 +12,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -76,7 +77,7 @@ def told(engine: str, *arguments: str, check: bool = True, turn: int = 0) -> Ans
         engine, check: see `run`.
         turn: another number asks anew.
     """
-    kept = _kept() / hashlib.sha256(json.dumps([tools().name, engine, turn, *map(_content, arguments)]).encode()).hexdigest()
+    kept = kept_file([engine, turn, *map(_content, arguments)])
     if not kept.exists():
         answer = run(engine, *arguments, check=False)
         keep(kept, json.dumps([answer.out, answer.err, answer.failed]))
@@ -109,8 +110,11 @@ def content_hash(path: Path) -> str:
 
 
 def kept_file(key: Sequence[object]) -> Path:
-    """Where an answer with this key is kept, if it is."""
-    return _kept() / hashlib.sha256(json.dumps([tools().name, *key]).encode()).hexdigest()
+    """Where an answer with this key is kept, if it is; it is the youngest then."""
+    kept = _kept() / hashlib.sha256(json.dumps([tools().name, *key]).encode()).hexdigest()
+    with suppress(FileNotFoundError):
+        os.utime(kept)
+    return kept
 
 
 def keep(file: Path, text: str) -> None:
@@ -126,7 +130,7 @@ def _cache() -> Path:
 
 @cache
 def _kept() -> Path:
-    """The folder of kept answers; the oldest go when there are many."""
+    """The folder of kept answers; those that nobody asked for longest go when there are many."""
     kept = _cache() / "charts"
     kept.mkdir(parents=True, exist_ok=True)
     files = sorted(kept.iterdir(), key=lambda file: file.stat().st_mtime)
