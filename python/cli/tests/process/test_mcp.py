@@ -250,7 +250,7 @@ def test_no_wait_then_status_then_wait(served: Served) -> None:
 
 
 def test_timeout_leaves_the_envelope_running_and_cancel_ends_it(served: Served, end_of_wait: Path) -> None:
-    done = served.asya("call", "two", "--json", json.dumps({"until": str(end_of_wait), "text": "x"}), "--timeout", "200ms")
+    done = served.asya("call", "two", "--json", json.dumps({"until": str(end_of_wait), "text": "x"}), "--timeout", "2s")
     assert done.returncode == 5
     match = re.search(r"Envelope ID: (\w+)", done.stderr)
     assert match

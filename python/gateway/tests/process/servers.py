@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,7 +20,11 @@ def closed_database(url: str) -> tuple[Callable[[], None], Callable[[], None]]:
     def close() -> None:
         with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
             connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false".encode())
-            connection.execute(b"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+            deadline = time.monotonic() + 60
+            # They end when they see the signal; until then they answer.
+            while connection.execute(b"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,)).rowcount:
+                assert time.monotonic() < deadline, f"connections to {name} do not end"
+                time.sleep(0.01)
 
     def reopen() -> None:
         with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:

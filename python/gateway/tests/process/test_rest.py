@@ -179,7 +179,7 @@ def test_prefer_wait_holds_the_answer_until_the_end(gateway: Gateway) -> None:
     answers: list[Any] = []
     cursor = gateway.lines
     del cursor
-    caller = threading.Thread(target=lambda: answers.append(gateway.call(arguments={"text": "held"}, Prefer="wait=10")))
+    caller = threading.Thread(target=lambda: answers.append(gateway.call(arguments={"text": "held"}, Prefer="wait=50")))
     caller.start()
 
     def mine() -> str | None:
