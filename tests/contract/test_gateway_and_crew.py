@@ -15,6 +15,7 @@ import pytest
 import asya_runtime
 from asya_core.transports.base import QueueSpec
 from asya_core.transports.embedded import EmbeddedAdmin
+from tests import forked
 
 WAIT = 60
 HANDLERS = """
@@ -31,7 +32,7 @@ class Mesh:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.processes: list[subprocess.Popen[bytes]] = []
+        self.processes: list[forked.Fork | subprocess.Popen[bytes]] = []
         self.client = httpx.Client(timeout=WAIT)
 
     def start(self) -> None:
@@ -56,7 +57,7 @@ class Mesh:
             "ASYA_GATEWAY_INTERNAL_KEY_FILE": str(folder / "key"),
             "ASYA_GATEWAY_RESULTS_URL": f"file://{folder / 'objects'}",
         }
-        self.spawn("gateway", [sys.executable, "-m", "asya_gateway"], shared | gateway)
+        self.spawn("gateway", ["-m", "asya_gateway"], shared | gateway)
         started = self.logged("gateway", "started")
         self.client.base_url = f"http://127.0.0.1:{started['public']}"
         for name, handler in CREW.items():
@@ -65,17 +66,25 @@ class Mesh:
             storage = {"ASYA_CREW_STORAGE_URL": f"file://{folder / 'objects'}"}
             self.spawn(
                 f"{name}-runtime",
-                [sys.executable, asya_runtime.__file__],
+                [asya_runtime.__file__],
                 {"ASYA_HANDLER": handler, "ASYA_HANDLER_MODE": mode} | socket | storage,
             )
             reports = {"ASYA_GATEWAY_URL": f"http://127.0.0.1:{started['internal']}", "ASYA_GATEWAY_TOKEN_FILE": str(folder / "key")}
             sidecar = {"ASYA_ACTOR": name, "ASYA_HEALTH_LISTEN": "off"}
-            self.spawn(f"{name}-sidecar", [sys.executable, "-m", "asya_sidecar"], shared | sidecar | socket | reports)
+            self.spawn(f"{name}-sidecar", ["-m", "asya_sidecar"], shared | sidecar | socket | reports)
 
-    def spawn(self, name: str, command: list[str], settings: dict[str, str]) -> None:
+    def spawn(self, name: str, words: list[str], settings: dict[str, str]) -> None:
         environment = {key: value for key, value in os.environ.items() if not key.startswith("ASYA_")} | settings
         with (self.folder / f"{name}.log").open("wb") as log:
-            self.processes.append(subprocess.Popen(command, env=environment, cwd=self.folder, stderr=log, stdout=subprocess.DEVNULL))
+            if words[0] == "-m":
+                self.processes.append(
+                    forked.start(
+                        words, env=environment, cwd=self.folder, program="asya_cli", imports=("asya_gateway",), stderr=log.fileno()
+                    )
+                )
+            else:
+                command = [sys.executable, *words]
+                self.processes.append(subprocess.Popen(command, env=environment, cwd=self.folder, stderr=log, stdout=subprocess.DEVNULL))
 
     def logged(self, name: str, event: str) -> dict[str, Any]:
         deadline = time.monotonic() + WAIT
