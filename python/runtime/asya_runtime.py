@@ -1243,10 +1243,16 @@ class Peer:
         lock: held while a frame is written; the drain thread writes too.
         actor: the actor's name from HELLO.
         reply_limit: the largest frame that both sides accept.
+        begun: calls that were begun.
+        may_begin: calls that may be: one for each slot, and one more for each answer before DRAIN. The sidecar counts alike, and so knows
+            which of the calls that it handed ahead have not been begun.
     """
 
-    def __init__(self, sock: _socket.socket, max_frame: int) -> None:
+    def __init__(self, sock: _socket.socket, max_frame: int, slots: int) -> None:
         self.sock = sock
+        self.begun = 0
+        self.may_begin = slots
+        self.is_draining = False
         self.lock = _thread.allocate_lock()
         self.reader = FrameReader(max_frame)
         self.actor = ""
@@ -1255,14 +1261,24 @@ class Peer:
         self.is_greeted = False
         self.began = time.monotonic()
 
-    def send(self, frame: bytes) -> None:
+    def send(self, frame: bytes, *, is_answer: bool = False, is_drain: bool = False) -> None:
         """Write one frame, blocking until the kernel has it. Raises OSError, also when the peer takes nothing for `STALLED_SECONDS`."""
         try:
             with self.lock:
+                self.is_draining |= is_drain
                 self.sock.sendall(frame)
+                if is_answer and not self.is_draining:
+                    self.may_begin += 1
         except BlockingIOError:
             say(f"the sidecar has taken nothing of a frame of {len(frame)} bytes for {STALLED_SECONDS} s; closing the connection")
             raise
+
+    def begin(self) -> bool:
+        """Whether the next call may be begun; it counts as begun then."""
+        if self.begun == self.may_begin:
+            return False
+        self.begun += 1
+        return True
 
     def receive(self) -> list[tuple[int, int, bytes]] | None:
         """The frames of one read, None at end of file. Raises OSError, Fault; BlockingIOError is time-out for an unfinished frame only."""
@@ -1423,7 +1439,7 @@ class Worker:
                     pass
                 return
         try:
-            peer.send(encode_frame(DRAIN, 0))
+            peer.send(encode_frame(DRAIN, 0), is_drain=True)
             seen = -1
             while seen != self.calls:
                 seen = self.calls
@@ -1455,7 +1471,7 @@ class Worker:
         sock.settimeout(None)  # a handler may have called socket.setdefaulttimeout
         sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVTIMEO, struct.pack("@ll", UNFINISHED_SECONDS, 0))
         sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, struct.pack("@ll", STALLED_SECONDS, 0))
-        peer = Peer(sock, self.settings.max_frame_bytes)
+        peer = Peer(sock, self.settings.max_frame_bytes, self.settings.concurrency)
         with self.lock:
             if self.draining:
                 peer.close()
@@ -1475,6 +1491,7 @@ class Worker:
                 "handler": settings.handler,
                 "mode": settings.mode,
                 "concurrency": settings.concurrency,
+                "ahead": settings.concurrency,
                 "max_frame": settings.max_frame_bytes,
                 "last_exit": self.last_exit,
             }
@@ -1690,8 +1707,10 @@ def _serve_peer(worker: Worker, peer: Peer) -> None:
             taken = worker.take(peer, frame)
             if taken is None:
                 continue
-            if index + 1 < len(frames):
-                raise Fault("too_many_calls", "A call came before the last one was answered; expected 1 at a time")
+            if index + 2 < len(frames):
+                raise Fault("too_many_calls", "Over 1 call at a time and 1 ahead")
+            if not peer.begin():
+                continue  # handed ahead, and not begun before DRAIN was said: the sidecar gives it back
             call, limit_ms, message = taken
             if limit_ms:
                 state[LIMITS] = time.monotonic() + limit_ms / 1000
@@ -1699,7 +1718,7 @@ def _serve_peer(worker: Worker, peer: Peer) -> None:
                 reply = _answer(worker, peer, call=call, limit_ms=limit_ms, message=message)
             finally:
                 state[LIMITS] = 0.0
-            peer.send(reply)
+            peer.send(reply, is_answer=True)
         if peer.reader.fault is not None:
             raise peer.reader.fault
 
@@ -1756,13 +1775,17 @@ class _Call:
 
 
 class AsyncServer:
-    """Serves one peer at a time, up to `ASYA_CONCURRENCY` calls at a time, in one event loop that lives as long as the process."""
+    """Serves one peer at a time, up to `ASYA_CONCURRENCY` calls at a time, in one event loop that lives as long as the process.
+
+    As many more may be handed ahead; each is begun when a slot is free, without a round trip to the sidecar.
+    """
 
     def __init__(self, worker: Worker, loop: Any) -> None:
         self.worker = worker
         self.loop = loop
         self.peer: Peer | None = None
         self.running: dict[int, _Call] = {}
+        self.waiting: dict[int, tuple[int, bytes]] = {}
         self.free = list(range(worker.settings.concurrency))[::-1]
         self.pace: Any = None
 
@@ -1808,7 +1831,8 @@ class AsyncServer:
             for frame in frames:
                 taken = self.worker.take(peer, frame)
                 if taken is not None:
-                    self._start(peer, *taken)
+                    self._queue(*taken)
+            self._start_waiting(peer)
             if peer.reader.fault is not None:
                 raise peer.reader.fault
         except Fault as fault:
@@ -1816,11 +1840,21 @@ class AsyncServer:
         except OSError:
             self._part(None)
 
+    def _queue(self, number: int, limit_ms: int, message: bytes) -> None:
+        slots = self.worker.settings.concurrency
+        if len(self.running) + len(self.waiting) == 2 * slots:
+            raise Fault("too_many_calls", f"Over {slots} calls at a time and {slots} ahead")
+        if number in self.running or number in self.waiting:
+            raise Fault("bad_frame", f"Call {number} is open already")
+        self.waiting[number] = (limit_ms, message)
+
+    def _start_waiting(self, peer: Peer) -> None:
+        waiting = self.waiting
+        while waiting and self.free and peer.begin():
+            number = next(iter(waiting))
+            self._start(peer, number, *waiting.pop(number))
+
     def _start(self, peer: Peer, number: int, limit_ms: int, message: bytes) -> None:
-        if not self.free:
-            raise Fault("too_many_calls", f"Over {self.worker.settings.concurrency} calls at a time")
-        if number in self.running:
-            raise Fault("bad_frame", f"Call {number} is running already")
         call = _Call(number, peer, slot=self.free.pop(), limit_ms=limit_ms)
         self.running[number] = call
         if limit_ms:
@@ -1861,7 +1895,8 @@ class AsyncServer:
             else:
                 reply = task.result()
             try:
-                call.peer.send(reply)
+                call.peer.send(reply, is_answer=True)
+                self._start_waiting(call.peer)
             except OSError:
                 if self.peer is not None:
                     self._part(None)
@@ -1870,6 +1905,7 @@ class AsyncServer:
     def _part(self, fault: Fault | None) -> None:
         """End of file, a broken connection, or a peer that is sent away. While draining, running calls are still answered."""
         peer, self.peer = self.peer, None
+        self.waiting.clear()
         if peer is None:
             return
         self.pace.cancel()

@@ -159,7 +159,7 @@ def pair() -> Iterator[tuple[asya_runtime.Peer, socket.socket]]:
     """A peer whose reads do not wait, and the other end."""
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
-    yield asya_runtime.Peer(ours, 1 << 26), theirs
+    yield asya_runtime.Peer(ours, 1 << 26, 1), theirs
     ours.close()
     theirs.close()
 

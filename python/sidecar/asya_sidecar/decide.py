@@ -5,6 +5,7 @@ randomness is handed in. Each event has one method; each change of a delivery's 
 """
 
 from collections import Counter, deque
+from math import inf
 from random import Random
 from typing import Final, assert_never
 
@@ -72,6 +73,8 @@ _TIMER_SLACK_SECONDS: Final = 0.002
 _NO_RUNTIME_SECONDS: Final = 30.0
 _LOST_RETRY_SECONDS: Final = 30.0
 _CANCELLED_IDS: Final = 10_000
+_AHEAD_BYTES: Final = 64 * 1024
+"""The largest message that is handed ahead: it lies in the socket's buffer (208 KiB) or in the runtime's memory meanwhile."""
 _CRASHES: Final = frozenset({"runtime_crashed", "bad_reply"})
 
 
@@ -93,6 +96,7 @@ class Decider:
         self._deliveries: dict[int, Delivery] = {}
         self._waiting: deque[Delivery] = deque()
         self._calls: dict[int, Delivery] = {}
+        self._ahead: deque[Delivery] = deque()
         self._ended: dict[int, Delivery] = {}
         self._retrying: dict[str, Delivery] = {}
         self._claims: dict[int, Delivery] = {}
@@ -103,6 +107,8 @@ class Decider:
         self._limit_timer_at: float | None = None
         self._prefetch = 0
         self._concurrency = 1
+        self._most_ahead = 0
+        self._most_calls = 1
         self._is_runtime_ready = False
         self._is_draining = False
         self._is_drain_final = False
@@ -148,7 +154,7 @@ class Decider:
             case MessageArrived():
                 self._message_arrived(event, now)
             case CallsEnded():
-                self._calls_ended(event)
+                self._calls_ended(event, now)
             case Replied():
                 self._replied(event, now)
             case PublishEnded():
@@ -181,7 +187,7 @@ class Decider:
                 return effects
             case _:
                 assert_never(event)
-        if self._waiting and self._is_runtime_ready and len(self._calls) < self._concurrency:
+        if self._waiting and self._is_runtime_ready and len(self._calls) < self._most_calls:
             self._start_calls(now)
         self._publishing.pump(effects)
         if self._is_draining:
@@ -259,7 +265,10 @@ class Decider:
     # -------------------------------------------------------------------------------------------------------------- running
 
     def _start_calls(self, now: Moment) -> None:
-        while self._waiting and len(self._calls) < self._concurrency:
+        while self._waiting and len(self._calls) < self._most_calls:
+            is_ahead = len(self._calls) - len(self._ahead) >= self._concurrency
+            if is_ahead and not _may_go_ahead(self._waiting[0]):
+                return
             delivery = self._waiting.popleft()
             envelope = _readable(delivery)
             against = check_before_run(envelope, self._policy, wall=now.wall, cancelled=self._cancelled)
@@ -267,29 +276,58 @@ class Decider:
                 self._fail(delivery, against, now)
                 continue
             limit = run_limit(envelope, self._policy, now.wall)
-            delivery.change(Happening.CALLED)
             self._last_call += 1
             delivery.call = self._last_call
-            delivery.called = now.monotonic
-            delivery.limit_at = now.monotonic + limit + _LIMIT_SLACK_SECONDS
             self._calls[delivery.call] = delivery
             self._effects.append(Call(delivery.call, max(1, int(limit * 1000)), delivery.call_body))
+            if is_ahead:
+                delivery.change(Happening.HANDED)
+                delivery.limit_at = inf
+                self._ahead.append(delivery)
+                continue
+            delivery.change(Happening.CALLED)
+            delivery.called = now.monotonic
+            delivery.limit_at = now.monotonic + limit + _LIMIT_SLACK_SECONDS
             self._arm_limit(delivery.limit_at, now.monotonic)
             self._report(delivery, ProgressStatus.RUNNING)
 
-    def _calls_ended(self, event: CallsEnded) -> None:
+    def _calls_ended(self, event: CallsEnded, now: Moment) -> None:
         for call in event.calls:
             delivery = self._calls.pop(call, None)
             if delivery is not None:
                 self._ended[call] = delivery
+                if self._ahead:
+                    self._slot_freed(delivery, now)
+
+    def _slot_freed(self, ended: Delivery, now: Moment) -> None:
+        """A call was answered: the first one that was handed ahead has begun, since the runtime keeps to their order."""
+        if ended in self._ahead:  # it had no slot: too large for a frame, or begun out of order
+            self._ahead.remove(ended)
+            self._begun(ended, now)
+        else:
+            self._begun(self._ahead.popleft(), now)
+
+    def _begun(self, delivery: Delivery, now: Moment) -> None:
+        delivery.called = now.monotonic
+        delivery.limit_at = now.monotonic + self._policy.timeout_seconds + _LIMIT_SLACK_SECONDS
+        self._arm_limit(delivery.limit_at, now.monotonic)
+        if delivery.state is State.AHEAD:
+            delivery.change(Happening.BEGUN)
+            self._report(delivery, ProgressStatus.RUNNING)
 
     def _replied(self, event: Replied, now: Moment) -> None:
-        delivery = self._ended.pop(event.call, None) or self._calls.pop(event.call, None)
+        delivery = self._ended.pop(event.call, None)
         if delivery is None:
-            return
+            delivery = self._calls.pop(event.call, None)
+            if delivery is None:
+                return
+            if self._ahead:
+                self._slot_freed(delivery, now)
         delivery.call = 0
         delivery.replied = now.monotonic
         self._meter.observe(now.monotonic - (delivery.called or 0.0), len(delivery.call_body))
+        if self._most_ahead:
+            self._most_calls = self._concurrency + (self._most_ahead if self._meter.is_quick() else 0)
         if delivery.state is State.ORPHANED:
             self._hold(delivery, event.reply, now)
         else:
@@ -413,7 +451,8 @@ class Decider:
         if self._calls:
             raise Bug("calls_open", f"Runtime said HELLO while {len(self._calls)} calls are open")
         self._is_runtime_ready = True
-        self._concurrency = event.concurrency
+        self._concurrency = self._most_calls = event.concurrency
+        self._most_ahead = event.ahead
         self._effects.append(Timer(TimerKind.NO_RUNTIME, 0, None))
         if self._is_drain_final:
             return
@@ -433,14 +472,30 @@ class Decider:
                 self._run_failed(delivery, reason, now)
 
     def _runtime_gone(self, now: Moment) -> list[Delivery]:
-        """No calls any more; gives those whose call was open."""
+        """No calls any more; gives those whose call was open and begun."""
         self._is_runtime_ready = False
         self._effects.append(Timer(TimerKind.NO_RUNTIME, 0, _NO_RUNTIME_SECONDS))
+        self._withdraw_ahead(now)
         running = list(self._calls.values())
         self._calls.clear()
         for delivery in running:
             delivery.call = 0
         return running
+
+    def _withdraw_ahead(self, now: Moment) -> None:
+        """What was handed ahead has not been begun, and never will be: it waits again, first in line."""
+        while self._ahead:
+            delivery = self._ahead.pop()
+            del self._calls[delivery.call]
+            delivery.call = 0
+            if delivery.state is State.ORPHANED:
+                self._forget(delivery, now)
+                continue
+            delivery.change(Happening.WITHDRAWN)
+            if self._prefetch:
+                self._waiting.appendleft(delivery)
+            else:
+                self._give_back(delivery, now)
 
     def _arm_limit(self, limit_at: float, now: float) -> None:
         if self._limit_timer_at is None or limit_at < self._limit_timer_at - _TIMER_SLACK_SECONDS:
@@ -540,7 +595,7 @@ class Decider:
             if state is State.ORPHANED:
                 continue
             self._claims.pop(delivery.claim_token, None)
-            if state in (State.RUNNING, State.STORING, State.PUBLISHING, State.STALLED):
+            if state in (State.AHEAD, State.RUNNING, State.STORING, State.PUBLISHING, State.STALLED):
                 delivery.change(Happening.RECEIPT_LOST)
                 self._effects += self._publishing.orphaned(delivery)
                 self._orphans.add(delivery)
@@ -614,6 +669,8 @@ class Decider:
         self._is_draining = True
         self._is_drain_final = self._is_drain_final or event.final
         self._take_nothing(now)
+        if not event.final:
+            self._withdraw_ahead(now)
         for orphan in self._orphans.idle():
             self._forget(orphan, now)
 
@@ -650,3 +707,8 @@ def _readable(delivery: Delivery) -> Envelope:
     if delivery.envelope is None:
         raise Bug("no_envelope", f"Delivery {delivery.number} is {delivery.state} and unreadable")
     return delivery.envelope
+
+
+def _may_go_ahead(delivery: Delivery) -> bool:
+    """Whether to hand it over before a slot is free: its limit must not depend on when it begins, and it must not be large."""
+    return len(delivery.call_body) <= _AHEAD_BYTES and _readable(delivery).deadline is None

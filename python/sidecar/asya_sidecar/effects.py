@@ -150,9 +150,11 @@ class RuntimeReady(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         concurrency: calls that it takes at a time, 1–64.
+        ahead: calls that may be handed to it beyond those, each begun when the answer to one before it frees a slot, 0–64.
     """
 
     concurrency: int
+    ahead: int = 0
 
 
 class RuntimeLost(msgspec.Struct, frozen=True, gc=False):

@@ -21,8 +21,10 @@ class State(StrEnum):
     """Checked, its payload is being fetched from claim storage."""
     WAITING = "waiting"
     """Checked, waiting for a free slot of the runtime."""
+    AHEAD = "ahead"
+    """Its call has been handed to the runtime, which begins it when a slot is free."""
     RUNNING = "running"
-    """Its call is open."""
+    """Its call is open, and was begun."""
     STORING = "storing"
     """Large payloads of its outputs are being put into claim storage; nothing is sent yet."""
     PUBLISHING = "publishing"
@@ -50,10 +52,14 @@ class Happening(StrEnum):
     """It ends as an error record, or goes to a catch entry."""
     CALLED = "called"
     """A slot is free: the handler runs."""
+    HANDED = "handed"
+    """All slots are taken, runs are short, and the runtime takes a call ahead."""
+    BEGUN = "begun"
+    """The answer to another call freed a slot: the handler runs."""
     GIVEN_BACK = "given back"
     """No more calls: draining, or no runtime for 30 s."""
     WITHDRAWN = "withdrawn"
-    """The runtime was closed because another call was past its limit."""
+    """The runtime was closed because another call was past its limit; or the call was ahead, and the runtime is gone or drains."""
     OUTPUTS = "outputs"
     """The run ended with outputs, or ended the envelope."""
     LARGE_OUTPUTS = "large outputs"
@@ -114,9 +120,16 @@ TRANSITIONS: Final[dict[State, dict[Happening, State]]] = {
     },
     _S.WAITING: {
         _H.CALLED: _S.RUNNING,
+        _H.HANDED: _S.AHEAD,
         _H.FAILED: _S.PUBLISHING,
         _H.GIVEN_BACK: _S.SETTLED,
         _H.RECEIPT_LOST: _S.SETTLED,
+        _H.GRACE_OVER: _S.SETTLED,
+    },
+    _S.AHEAD: {
+        _H.BEGUN: _S.RUNNING,
+        _H.WITHDRAWN: _S.WAITING,
+        _H.RECEIPT_LOST: _S.ORPHANED,
         _H.GRACE_OVER: _S.SETTLED,
     },
     _S.RUNNING: {

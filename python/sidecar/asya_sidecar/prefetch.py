@@ -34,6 +34,10 @@ class RunMeter:
         self._seconds += (seconds - self._seconds) * weight
         self._bytes += (size_bytes - self._bytes) * weight
 
+    def is_quick(self) -> bool:
+        """Whether a message that waits for the runs before it waits for a moment only: known after 8 runs."""
+        return self._runs >= _FIRST_RUNS and self._seconds < _SLOW_RUN_SECONDS
+
     def is_due(self, now: float) -> bool:
         """Whether the look-ahead may be changed: first after 8 runs, then at most every 5 s."""
         return now >= self._next_look and self._runs >= _FIRST_RUNS

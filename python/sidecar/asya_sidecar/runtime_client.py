@@ -50,6 +50,7 @@ class _Hello(msgspec.Struct):
     handler: str = ""
     mode: str = ""
     concurrency: int = 1
+    ahead: int = 0
     max_frame: int = 0
     last_exit: _Exit | None = None
 
@@ -150,6 +151,8 @@ class RuntimeClient:
             )
         if not 1 <= hello.concurrency <= _MAX_CONCURRENCY:
             raise RemoteFault("bad_frame", f"HELLO says concurrency {hello.concurrency}; expected 1 to {_MAX_CONCURRENCY}")
+        if not 0 <= hello.ahead <= _MAX_CONCURRENCY:
+            raise RemoteFault("bad_frame", f"HELLO says ahead {hello.ahead}; expected 0 to {_MAX_CONCURRENCY}")
         if hello.max_frame > 0:
             connection.max_frame_bytes = min(self._max_frame_bytes, hello.max_frame)
         connection.concurrency = hello.concurrency
@@ -168,7 +171,7 @@ class RuntimeClient:
             concurrency=hello.concurrency,
             last_exit=_exit_sentence(hello.last_exit),
         )
-        self._sink(RuntimeReady(hello.concurrency))
+        self._sink(RuntimeReady(hello.concurrency, hello.ahead))
 
     def drain_received(self, connection: "_Connection") -> None:
         """The runtime takes no new calls."""

@@ -134,9 +134,8 @@ async def process(p):
     assert {client.read()[1], client.read()[1]} == {first, second}
     kind, error = client.call(body % b"hang", 100)
     assert (kind, error["code"]) == (ERROR, "timeout")
-    for _ in range(2):
+    for _ in range(5):  # two at a time, two ahead
         client.start_call(body % b"hang")
-    client.start_call(body % b"hang")
     kind, _, fault = client.read()
     assert (kind, b"too_many_calls" in fault) == (FAULT, True)
 
@@ -170,6 +169,39 @@ def test_sigterm_says_drain_in_mid_call_and_answers_it(start: Callable[..., Any]
     assert client.read()[0] == PAYLOADS
     assert client.is_closed()
     assert runtime.wait() == 0
+
+
+GATED = """
+import asyncio, os
+calls = open("calls", "a", buffering=1)
+def process(p):
+    calls.write(f"{p}\\n")
+    with open("go") as go: return go.read()
+async def coroutine(p):
+    calls.write(f"{p}\\n")
+    return await asyncio.get_running_loop().run_in_executor(None, lambda: open("go").read())
+"""
+
+
+@pytest.mark.parametrize("handler", ["process", "coroutine"])
+def test_call_handed_ahead_is_begun_by_the_answer_before_it_and_not_after_drain(start: Callable[..., Any], handler: str) -> None:
+    runtime = start(f"handlers.{handler}", GATED)
+    os.mkfifo(runtime.folder / "go")
+    client = runtime.connect()
+    assert client.hello["ahead"] == 1
+    first, second = client.start_call(b'{"payload":1}'), client.start_call(b'{"payload":2}')
+    with open(runtime.folder / "go", "w") as go:  # opens when the handler has
+        go.write("one")
+    assert client.read()[:2] == (PAYLOADS, first)
+    with open(runtime.folder / "go", "w") as go:  # begun without a further word
+        client.start_call(b'{"payload":3}')
+        runtime.process.send_signal(signal.SIGTERM)
+        assert client.read() == (DRAIN, 0, b"")
+        go.write("two")
+    assert client.read()[:2] == (PAYLOADS, second)
+    assert client.is_closed()
+    assert runtime.wait() == 0
+    assert (runtime.folder / "calls").read_text() == "1\n2\n"
 
 
 @pytest.mark.behaviour("runtime:refusal")

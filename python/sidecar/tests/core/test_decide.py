@@ -291,6 +291,133 @@ def test_withdrawn_call_is_given_back_in_a_drain() -> None:
     assert bench.one(fx.Requeue).receipt == receipt
 
 
+# -------------------------------------------------------------------------------------------------------- calls ahead
+
+
+def quick(*, ahead: int = 1, concurrency: int = 1, run_seconds: float = 0.1, **policy: Any) -> Bench:
+    """A bench whose runtime takes calls ahead, after eight runs."""
+    bench = Bench(ready=False, **{"prefetch": 8, "timeout_seconds": 10, **policy})
+    bench.take(fx.RuntimeReady(concurrency, ahead))
+    for call in range(1, 9):
+        bench.arrive()
+        bench.reply(call, one(), after=run_seconds)
+        bench.ended(call)
+    return bench
+
+
+def test_call_is_handed_ahead_and_begins_with_the_answer_before_it() -> None:
+    bench = quick(reports_progress=True)
+    bench.arrive(id="9")
+    bench.arrive(id="10")
+    assert bench.one(fx.Call).call == 10
+    assert not bench.has(fx.Timer)  # the limit counts from its beginning
+    assert [report.status for report in bench.all(fx.Report)] == [fx.ProgressStatus.RECEIVED]
+    assert bench.arrive(id="11")
+    assert not bench.has(fx.Call)
+    assert bench.decider.in_flight == {State.RUNNING: 1, State.AHEAD: 1, State.WAITING: 1}
+    bench.take(fx.CallsEnded((9,)), after=3)
+    assert bench.one(fx.Call).call == 11
+    assert [(report.envelope_id, report.status) for report in bench.all(fx.Report)] == [("10", fx.ProgressStatus.RUNNING)]
+    bench.take(fx.Replied(9, one()))
+    bench.reply(10, one(), after=4)
+    bench.ended(10)
+    record = bench.record()
+    assert (record.envelope_id, record.wait_ms, record.handler_ms) == ("10", 3000, 4000)
+
+
+@pytest.mark.parametrize(
+    ("bench", "members"),
+    [
+        (quick(run_seconds=0.5), {}),
+        (quick(ahead=0), {}),
+        (quick(), {"deadline": "2026-01-01T13:00:00Z"}),
+        (quick(), {"payload": "x" * 65_536}),
+    ],
+    ids=["slow runs", "a runtime that takes none", "a limit that depends on the beginning", "a large message"],
+)
+def test_call_is_not_handed_ahead(bench: Bench, members: dict[str, Any]) -> None:
+    bench.arrive()
+    assert bench.has(fx.Call)
+    bench.arrive(**members)
+    assert not bench.has(fx.Call)
+    bench.arrive()
+    assert not bench.has(fx.Call)  # nor does one behind it go first
+    bench.reply(9, one())
+    assert bench.all(fx.Call)[0].call == 10
+
+
+def test_crash_counts_an_attempt_for_what_was_begun_only() -> None:
+    bench = quick(concurrency=2, ahead=2)
+    for number in range(9, 13):
+        bench.arrive(id=str(number))
+    bench.take(fx.RuntimeLost("runtime_crashed", "signal 9"))
+    assert [retry.receipt for retry in bench.all(fx.Retry)] == ["r9", "r10"]
+    assert bench.decider.in_flight == {State.RETRYING: 2, State.WAITING: 2}
+    bench.take(fx.RuntimeReady(2, 2))
+    assert [json.loads(call.body)["id"] for call in bench.all(fx.Call)] == ["11", "12"]
+    assert bench.decider.in_flight[State.RUNNING] == 2
+
+
+def test_limit_of_a_call_ahead_counts_from_its_beginning_and_a_timeout_leaves_it_waiting() -> None:
+    bench = quick()
+    bench.arrive(id="9")
+    bench.arrive(id="10")
+    bench.fire(TimerKind.LIMIT, after=10.5)
+    assert bench.error()["code"] == "timeout"
+    assert bench.decider.in_flight == {State.PUBLISHING: 1, State.WAITING: 1}
+    bench.take(fx.RuntimeReady(1, 1))
+    assert json.loads(bench.one(fx.Call).body)["id"] == "10"
+    assert bench.all(fx.Timer)[-1] == fx.Timer(TimerKind.LIMIT, 0, 10.5)
+
+
+def test_drain_of_the_runtime_gives_back_what_is_ahead_and_sigterm_lets_it_run() -> None:
+    bench = quick()
+    bench.arrive()
+    ahead = bench.arrive(id="9")
+    bench.take(fx.DrainRequested(False))
+    assert [requeue.receipt for requeue in bench.all(fx.Requeue)] == [ahead]
+    assert bench.decider.in_flight == {State.RUNNING: 1}
+    bench = quick()
+    bench.arrive()
+    bench.arrive(id="9")
+    bench.take(fx.DrainRequested(True))
+    assert not bench.has(fx.Requeue)
+    bench.reply(9, one())
+    assert bench.decider.in_flight == {State.PUBLISHING: 1, State.RUNNING: 1}
+
+
+def test_orphan_that_is_ahead_is_adopted_and_runs_once() -> None:
+    bench = quick()
+    bench.arrive()
+    bench.arrive(id="9")
+    bench.take(fx.ConsumeLinkChanged(False))
+    assert bench.decider.in_flight == {State.ORPHANED: 2}
+    again = bench.arrive(id="9", attempt=2)
+    assert not bench.has(fx.Call)
+    bench.reply(9, one())
+    bench.reply(10, one())
+    bench.ended(9)
+    assert bench.one(fx.Ack).receipt == again
+
+
+def test_orphan_that_is_ahead_is_forgotten_with_its_runtime() -> None:
+    bench = quick()
+    bench.arrive()
+    bench.arrive(id="9")
+    bench.take(fx.ConsumeLinkChanged(False))
+    bench.take(fx.RuntimeLost("runtime_crashed", "signal 9"))
+    assert bench.decider.is_idle
+
+
+def test_call_ahead_that_fits_no_frame_frees_no_slot() -> None:
+    bench = quick(ahead=2)
+    for number in (9, 10, 11):
+        bench.arrive(id=str(number))
+    bench.reply(10, broken("payload_too_large"))
+    assert bench.error()["code"] == "payload_too_large"
+    assert bench.decider.in_flight == {State.RUNNING: 1, State.AHEAD: 1, State.PUBLISHING: 1}
+
+
 def test_hello_with_open_calls_is_a_bug() -> None:
     bench = Bench()
     bench.arrive()
