@@ -10,6 +10,7 @@ import asyncio
 import json
 import marshal
 import uuid
+from base64 import b64encode
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -38,6 +39,21 @@ MERGE_KEYS = {
     "volumeMounts": "mountPath",
     "secretTargetRef": None,
 }
+
+AUTHORITY = (
+    "-----BEGIN CERTIFICATE-----\n"
+    "MIIBfTCCASOgAwIBAgIUTmVxhdmtExaQOiypNYyBEeIgP4wwCgYIKoZIzj0EAwIw\n"
+    "EzERMA8GA1UEAwwIZmFrZS1hcGkwIBcNMjYxMTI2MTIxMzA0WhgPMjEyNjExMDIx\n"
+    "MjEzMDRaMBMxETAPBgNVBAMMCGZha2UtYXBpMFkwEwYHKoZIzj0CAQYIKoZIzj0D\n"
+    "AQcDQgAE7w6hK4/HLTrZOOoNRUMcqqbVij+6cbndbbnQqIPTVPy0XjVkVq0swEj8\n"
+    "Zg39MzCsY//rT+Gi3N1Lxt8hBGc/9aNTMFEwHQYDVR0OBBYEFBkMi7Eq3T7JVaVO\n"
+    "svcn66AhWw3WMB8GA1UdIwQYMBaAFBkMi7Eq3T7JVaVOsvcn66AhWw3WMA8GA1Ud\n"
+    "EwEB/wQFMAMBAf8wCgYIKoZIzj0EAwIDSAAwRQIgMNstPxZalCxXngLnv1ck8gyj\n"
+    "HZEpvg3Hd3o0cf158dcCIQCP2ZtjIHusXBKNgU3V08wWqUIpTQv/YXTvUdne3iTz\n"
+    "Fg==\n"
+    "-----END CERTIFICATE-----\n"
+)
+"""Some certificate, in place of the machine's own list of authorities, which takes 26 ms to read for each client."""
 
 
 @dataclass
@@ -139,7 +155,12 @@ class FakeApi:
                 "apiVersion": "v1",
                 "kind": "Config",
                 "current-context": "c",
-                "clusters": [{"name": "c", "cluster": {"server": self.url}}],
+                "clusters": [
+                    {
+                        "name": "c",
+                        "cluster": {"server": self.url, "certificate-authority-data": b64encode(AUTHORITY.encode()).decode()},
+                    }
+                ],
                 "users": [{"name": "u", "user": {"token": "t"}}],
                 "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
             }

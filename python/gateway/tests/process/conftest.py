@@ -100,8 +100,9 @@ class Gateway:
             raise
         self.public = f"http://127.0.0.1:{started['public']}"
         self.internal = f"http://127.0.0.1:{started['internal']}"
-        self.client = httpx.Client(base_url=self.public, headers=self.headers, timeout=WAIT)
-        self.mesh = httpx.Client(base_url=self.internal, headers={"Authorization": "Bearer mesh-token"}, timeout=WAIT)
+        # Nothing is encrypted here; without this each client would read the list of authorities, 26 ms.
+        self.client = httpx.Client(base_url=self.public, headers=self.headers, timeout=WAIT, verify=False)
+        self.mesh = httpx.Client(base_url=self.internal, headers={"Authorization": "Bearer mesh-token"}, timeout=WAIT, verify=False)
         return self
 
     def _pump(self, process: forked.Fork) -> None:
