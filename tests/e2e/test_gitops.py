@@ -55,9 +55,10 @@ def live(stage: Stage) -> dict[str, Any]:
 
 
 def applied(stage: Stage, manifest: str, *options: str) -> dict[str, Any]:
-    """The answer to an apply as Argo CD's field manager."""
+    """The AsyncActor in the answer to an apply as Argo CD's field manager."""
     as_argocd = ("--server-side", "--force-conflicts", "--field-manager=argocd-controller", "--filename=-", "--output=json", *options)
     command = ["kubectl", f"--kubeconfig={stage.kube.kubeconfig}", f"--namespace={stage.namespace}", "apply", *as_argocd]
     done = subprocess.run(command, input=manifest, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    return dict(json.loads(done.stdout))
+    (actor,) = [each for each in json.loads(done.stdout)["items"] if each["kind"] == "AsyncActor"]
+    return dict(actor)
