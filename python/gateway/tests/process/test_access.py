@@ -181,7 +181,7 @@ def test_mcp_sees_with_the_same_eyes(guarded: Gateway) -> None:
 
         async with (
             asyncio.timeout(60),
-            httpx2.AsyncClient(headers={"Authorization": f"Bearer {TOKENS['caller']}"}) as http,
+            httpx2.AsyncClient(verify=False, headers={"Authorization": f"Bearer {TOKENS['caller']}"}) as http,
             Client(streamable_http_client(f"{guarded.public}/mcp", http_client=http)) as client,
         ):
             tools = {tool.name for tool in (await client.list_tools()).tools}

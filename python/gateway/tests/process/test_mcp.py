@@ -5,8 +5,10 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import httpx2
 import pytest
 from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 
 Gateway = Any
@@ -16,7 +18,11 @@ WAIT = 60.0
 
 def run(gateway: Gateway, mode: str, work: Callable[[Any], Awaitable[Any]]) -> Any:
     async def main() -> Any:
-        async with asyncio.timeout(WAIT), Client(f"{gateway.public}/mcp", mode=mode) as client:
+        async with (
+            asyncio.timeout(WAIT),
+            httpx2.AsyncClient(verify=False, timeout=WAIT) as http,
+            Client(streamable_http_client(f"{gateway.public}/mcp", http_client=http), mode=mode) as client,
+        ):
             return await work(client)
 
     return asyncio.run(main())
