@@ -29,7 +29,7 @@ def variables(**more: str) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     """The gateway of the page's first command."""
-    process = forked.start(["-m", "asya_cli", *asya_words(SERVE), "--port", "0"], cwd=ROOT, env=variables(), imports=("asya_gateway",))
+    process = forked.start(["-m", "asya_cli", *asya_words(SERVE), "--port", "0"], cwd=ROOT, env=variables())
     said = []
     while not (found := re.search(r"Gateway at (http://127\.0\.0\.1:\d+)", said[-1] if said else "")):
         said.append(process.stderr.readline())
