@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import threading
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -104,13 +105,20 @@ class Management:
             pytest.skip("ASYA_TEST_RABBITMQ_URL is not set")
         self.broker_url, self.url = url, os.environ["ASYA_TEST_RABBITMQ_MANAGEMENT_URL"]
 
-    def call(self, method: str, path: str, body: object = None) -> None:
+    def call(self, method: str, path: str, body: object = None) -> bytes:
         parts = urlsplit(self.broker_url)
         headers = {"Content-Type": "application/json"}
         headers["Authorization"] = "Basic " + base64.b64encode(f"{parts.username}:{parts.password}".encode()).decode()
         data = None if body is None else json.dumps(body).encode()
         with urllib.request.urlopen(urllib.request.Request(f"{self.url}/api/{path}", data, headers, method=method), timeout=30) as answer:
-            answer.read()
+            return bytes(answer.read())
+
+    def await_message(self, queue: str) -> None:
+        """Wait until the numbers, which are gathered now and then, have the queue's message."""
+        deadline = time.monotonic() + 30
+        while not json.loads(self.call("GET", f"queues/%2F/{queue}")).get("messages"):
+            assert time.monotonic() < deadline, f"{queue} is said to be empty"
+            time.sleep(0.05)
 
     def options(self, user: str) -> list[str]:
         where = urlsplit(self.broker_url).netloc.rpartition("@")[2]
@@ -144,6 +152,7 @@ def test_messages_that_nobody_consumes_are_told(asya: Callable[..., Done], tmp_p
     try:
         body = {"properties": {}, "routing_key": queue, "payload": "1", "payload_encoding": "string"}
         management.call("POST", "exchanges/%2F/amq.default/publish", body)
+        management.await_message(queue)
         project = tmp_path
         (project / "actors").mkdir()
         (project / "actors" / "stuck.yaml").write_text("handler: a.b\n")
