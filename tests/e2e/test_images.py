@@ -9,13 +9,14 @@ from typing import IO, Any
 
 import pytest
 
+from asya_operator.desired.runtime import start_command
 from tests.e2e.helm import ROOT
 
 pytestmark = pytest.mark.timeout(900)
 
 ENTRY_POINTS = {
-    "sidecar": (["python", "-m", "asya_sidecar"], None),
-    "operator": (["python", "-m", "asya_operator"], ["run"]),
+    "sidecar": ([*start_command(["python"], "-m"), "asya_sidecar"], None),
+    "operator": ([*start_command(["python"], "-m"), "asya_operator"], ["run"]),
     "crew": (None, ["python3", "-c", "import asya_crew"]),
     "runtime": (None, ["python3"]),
 }

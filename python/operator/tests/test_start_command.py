@@ -1,15 +1,19 @@
 """The command of the runtime's container: process 1 misses no SIGTERM, whatever it does first."""
 
+import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from asya_operator.desired.runtime import start_command
 
+ROOT = Path(__file__).parents[3]
 NAMESPACE = ["unshare", *([] if os.geteuid() == 0 else ["--user", "--map-root-user"]), "--pid", "--fork", "--kill-child"]
 
 FILE = """
@@ -61,3 +65,10 @@ def test_only_a_plain_python_is_started_twice(interpreter, is_held):
     assert (made != [*interpreter, "/f.py"]) == is_held
     assert made[: len(interpreter)] == interpreter
     assert made[-1] == "/f.py"
+
+
+@pytest.mark.parametrize("component", ["sidecar", "operator", "gateway"])
+def test_our_images_start_like_the_runtime(component):
+    text = (ROOT / "python" / component / "Dockerfile").read_text()
+    [entry_point] = re.findall(r"^ENTRYPOINT (.*)$", text, re.MULTILINE)
+    assert json.loads(entry_point) == [*start_command(["python"], "-m"), f"asya_{component}"]

@@ -35,8 +35,8 @@ def runtime_config_map(namespace: str, source: bytes) -> dict[str, Any]:
 def start_command(interpreter: Sequence[str], file: str) -> list[str]:
     """What the runtime's container runs: a Python that only holds SIGTERM back, and becomes the Python that reads `file`.
 
-    Reading the file takes ten times as long as that first start, and a pod that is deleted meanwhile would live on until its grace period
-    is over. An interpreter that is not Python itself, or runs a module, gets the file alone.
+    Reading the file takes many times as long as that first start, and a pod that is deleted meanwhile would live on until its grace period
+    is over. An interpreter that is not Python itself, or runs a module, gets the file alone. Our images have such an entry point too.
     """
     if not _PYTHON.fullmatch(interpreter[0]) or "-m" in interpreter:
         return [*interpreter, file]

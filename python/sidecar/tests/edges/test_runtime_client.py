@@ -142,13 +142,13 @@ def test_hello_goes_both_ways_before_ready(play: Play) -> None:
         await stage.runtime.start()
         stage.client.start()
         peer = await stage.runtime.peer()
-        peer.hello(concurrency=3)
+        peer.hello(concurrency=3, ahead=2)
 
         frame = await peer.frame()
 
         assert frame is not None
         assert json.loads(frame.body) == {"protocol": 1, "sidecar": "0.1.0", "actor": "a", "max_frame": 1_000_000}
-        assert await stage.events.next() == RuntimeReady(3)
+        assert await stage.events.next() == RuntimeReady(3, 2)
         assert stage.client.problem == ""
 
     play(scene)
@@ -426,7 +426,9 @@ def test_a_frame_that_is_not_finished_in_time_is_bad_reply(play: Play, monkeypat
     play(scene)
 
 
-@pytest.mark.parametrize("hello", [{"protocol": 2}, {"protocol": 0}, {"concurrency": 0}, {"concurrency": 65}, {"protocol": "1"}])
+@pytest.mark.parametrize(
+    "hello", [{"protocol": 2}, {"protocol": 0}, {"concurrency": 0}, {"concurrency": 65}, {"protocol": "1"}, {"ahead": -1}, {"ahead": 65}]
+)
 def test_a_hello_of_another_protocol_is_refused_with_a_fault(play: Play, hello: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime_client, "_REFUSED_PAUSE_SECONDS", 0.01)
 
