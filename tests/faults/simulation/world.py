@@ -146,9 +146,14 @@ class Process:
         )
         self.decider = world.make_decider(self.policy, Random(random.random()))
         self.concurrency = 1 if self.is_end else world.concurrency
+        self.most_ahead = self.concurrency if world.started % 2 else 0
+        if self.most_ahead:
+            for _ in range(8):  # known to be quick, as if it had run for a while
+                self.decider._meter.observe(0.01, 100)
         self.is_alive, self.is_up, self.publish_up, self.has_runtime = True, False, False, False
         self.prefetch = self.held = self.epoch = self.runtime_epoch = 0
         self.calls: dict[int, bytes] = {}
+        self.ahead: dict[int, bytes] = {}
         self.publishes: dict[int, tuple[str, bytes]] = {}
         self.timers: dict[tuple[fx.TimerKind, int], int] = {}
         self.timer_count = 0
@@ -229,7 +234,7 @@ class Process:
         if self.is_alive and not self.has_runtime:
             self.has_runtime = True
             self.runtime_epoch += 1
-            self.take(fx.RuntimeReady(self.concurrency))
+            self.take(fx.RuntimeReady(self.concurrency, self.most_ahead))
 
     def runtime_gone(self, *, told: bool, code: str = "runtime_crashed") -> None:
         if not self.has_runtime:
@@ -237,6 +242,7 @@ class Process:
         self.has_runtime = False
         self.runtime_epoch += 1
         self.calls.clear()
+        self.ahead.clear()
         away = self.world.random.choice((0.2, 1.0, 45.0)) if self.world.is_stormy else 0.2
         self.world.later(away, self.hello)
         if told:
@@ -366,13 +372,19 @@ class Process:
             self.take(fx.PublishEnded(token, outcome))
 
     def call(self, call: int, body: bytes) -> None:
-        world = self.world
-        world.runs[self.queue, identity(body)] += 1
         if not self.has_runtime:
             raise Violation("a call without a runtime")
+        if len(self.calls) < self.concurrency:
+            self.begin(call, body)
+            return
+        self.ahead[call] = body
+        if len(self.ahead) > self.most_ahead:
+            raise Violation("more calls than slots and ahead of them")
+
+    def begin(self, call: int, body: bytes) -> None:
+        world = self.world
+        world.runs[self.queue, identity(body)] += 1
         self.calls[call] = body
-        if len(self.calls) > self.concurrency:
-            raise Violation("more calls than slots")
         epoch = self.runtime_epoch
         plan = world.plan_at(body, self.actor)
         if world.strikes("hang") or plan == "hang":
@@ -390,6 +402,9 @@ class Process:
         body = self.calls.pop(call)
         reply, outputs = self.world.handler(body, self.actor)
         self.expected[body] = outputs
+        if self.ahead:
+            first = next(iter(self.ahead))
+            self.begin(first, self.ahead.pop(first))
         self.take(fx.CallsEnded((call,)))
         self.take(fx.Replied(call, reply))
 
@@ -499,6 +514,7 @@ class World:
                 process.take(fx.DrainRequested(True))
                 self.later(random.choice((0.0, 15.0)), lambda: process.take(fx.GraceOver()))
             elif process.has_runtime:
+                process.ahead.clear()
                 process.take(fx.DrainRequested(False))
                 self.later(2.0, lambda: process.runtime_gone(told=True))
         if self.faults.cancel and self.roots:
