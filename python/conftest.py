@@ -5,16 +5,19 @@ from collections.abc import Generator
 import coverage
 import pytest
 
+EDGES = frozenset({"process", "edges", "objects", "embedded"})
+"""Folders of tests whose subject is a process, a socket, a store or a queue file: no pure module."""
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Branches of the pure modules are counted while examples of them run, and not in what takes long and shows other things.
 
-    Each measured line costs twice its time, those of foreign modules too. Tests of properties draw thousands of cases, tests of processes
-    have their work done elsewhere, and a story that is played over and over (mark ``unmeasured``) shows no other branches the tenth
-    time. So 100 % is what examples reach.
+    Each measured line costs twice its time, those of foreign modules too. Tests of properties draw thousands of cases, tests of edges
+    have their work done elsewhere, and a story that is played over and over, or against a server (mark ``unmeasured``), shows no other
+    branches the tenth time. So 100 % is what examples reach.
     """
-    is_long = item.get_closest_marker("hypothesis") or item.get_closest_marker("unmeasured") or "process" in item.path.parts
+    is_long = item.get_closest_marker("hypothesis") or item.get_closest_marker("unmeasured") or EDGES & {*item.path.parts}
     measured = coverage.Coverage.current() if is_long else None
     if measured is None:
         return (yield)

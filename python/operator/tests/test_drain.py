@@ -24,6 +24,8 @@ from asya_operator.queues import RabbitQueues
 from asya_operator.settings import OperatorSettings
 from asya_operator.sqs_queues import SqsQueues
 
+pytestmark = pytest.mark.unmeasured
+
 Json = dict[str, Any]
 NOTHING = Depth(waiting=0, in_flight=0)
 DELETED = "2026-01-01T00:00:00Z"
@@ -548,7 +550,6 @@ def test_spec_that_became_invalid_is_told_and_drains_on(with_api, tmp_path):
     with_api(body)
 
 
-@pytest.mark.unmeasured
 @pytest.mark.behaviour("operator:converges")
 @pytest.mark.parametrize(
     "disturbed",

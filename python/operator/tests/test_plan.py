@@ -51,6 +51,14 @@ def test_nothing_there_means_everything_is_made(more):
     assert len(todo.scaled) == len(made.scaled)
 
 
+def test_new_workload_begins_with_its_first_replicas():
+    made = desired()
+    todo = plan(made, {}, "u1", {})
+    assert todo.workload is not None
+    assert (todo.workload.kind, todo.workload.why) == ("Deployment", Why.MISSING)
+    assert todo.workload.manifest["spec"]["replicas"] == made.first_replicas
+
+
 def test_replicas_are_sent_with_the_live_number_while_they_are_ours():
     made, old = desired({"timeout": "10m"}), desired()
     todo = plan(made, live(old, replicas=0), "u1", {})

@@ -11,6 +11,8 @@ from asya_operator.conditions import Depth
 from asya_operator.desired.labels import runtime_name
 from asya_operator.kube import ApiError, ApiUnavailable, Conflict
 
+pytestmark = pytest.mark.unmeasured
+
 Json = dict[str, Any]
 
 

@@ -12,6 +12,8 @@ from python.operator.tests.twins import MemoryQueues, actor, settings
 
 from asya_core.wire.errors import Refused, Unavailable
 
+pytestmark = pytest.mark.unmeasured
+
 QUICKSTART = Path(__file__).parents[3] / "tests" / "contract" / "quickstart"
 ADDRESS = "https://sqs.eu-central-1.amazonaws.com/1/"
 SQS = settings(transports={"default": "sqs", "rabbitmq": {"enabled": False}, "sqs": {"enabled": True, "region": "eu-central-1"}})

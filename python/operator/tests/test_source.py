@@ -10,6 +10,8 @@ from python.operator.tests.twins import actor, settings
 from asya_operator.conditions import Depth
 from asya_operator.kube import ApiError, Conflict
 
+pytestmark = pytest.mark.unmeasured
+
 Json = dict[str, Any]
 DRAINING = settings(drain={"timeout": "1h", "quietPeriod": "10s"})
 

@@ -14,6 +14,8 @@ from asya_operator.conditions import Depth
 from asya_operator.sqs_queues import SqsQueues
 from tests.sqs_servers import KEYS, REGION, SERVERS, Recorder, Refusal, endpoint, new_namespace, recorder, settings
 
+pytestmark = pytest.mark.unmeasured
+
 ACTORS = ("ocr", "one", "two")
 
 
