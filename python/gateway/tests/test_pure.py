@@ -122,6 +122,7 @@ def test_depth_is_64_at_most(depth):
 @pytest.mark.parametrize("inner", [b'"' + b"[" * 100 + b'"', b",".join([b"[]"] * 100), b",".join([b'{"a":{}}'] * 100)])
 def test_depth_is_not_the_count_of_brackets(inner):
     assert len(parse(b"[" * 62 + inner + b"]" * 62)) == 1
+    assert parse(b'"' + b"[" * 100 + b'"') == "[" * 100
     with pytest.raises(RemoteFault, match="deeper than 64"):
         parse(b"[" * 65 + inner + b"]" * 65)
 

@@ -24,6 +24,8 @@ from asya_gateway.store.envelopes import (
     record_progress,
 )
 
+pytestmark = pytest.mark.unmeasured
+
 NOW = 1_700_000_000_000
 Make = Callable[[], Store]
 

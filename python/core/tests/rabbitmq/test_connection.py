@@ -23,6 +23,8 @@ from asya_core.transports.rabbitmq import RabbitAdmin
 from asya_core.transports.rabbitmq.connection import describe
 from asya_core.wire.errors import Refused, Unavailable
 
+pytestmark = pytest.mark.unmeasured
+
 SECRET = "secret-word"
 
 

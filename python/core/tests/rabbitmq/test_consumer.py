@@ -14,6 +14,8 @@ from asya_core.transports.base import Delivered, Disconnected, Link, SettledOutc
 from asya_core.transports.rabbitmq import RabbitAdmin, consumer
 from asya_core.transports.rabbitmq.topology import actor_spec
 
+pytestmark = pytest.mark.unmeasured
+
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,8 @@ from asya_core.testing.peer import Peer
 from asya_core.transports.base import Connected, Disconnected, Link, PublishOutcome, SettledOutcome
 from asya_core.transports.rabbitmq import publisher
 
+pytestmark = pytest.mark.unmeasured
+
 CONFIRMED, REFUSED, RETURNED, LOST, TOO_LARGE = (
     PublishOutcome.CONFIRMED,
     PublishOutcome.REFUSED,

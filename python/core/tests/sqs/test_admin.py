@@ -11,6 +11,8 @@ from asya_core.transports.sqs.client import connect
 from asya_core.wire.errors import AsyaError, Refused, Unavailable
 from tests.sqs_servers import SERVERS, Refusal, endpoint, new_namespace, recorder, settings
 
+pytestmark = pytest.mark.unmeasured
+
 
 class Bed:
     """One administration of a namespace of its own, and plain calls beside it."""

@@ -79,5 +79,10 @@ def test_names_of_queues(name: str, legal: bool) -> None:
     assert is_queue_name(name) is legal
 
 
+def test_messages_tell_the_endpoint_or_the_region() -> None:
+    told = [each.where for each in (SqsSettings(endpoint="http://sqs:9324"), SqsSettings(region="eu-central-1"), SqsSettings())]
+    assert told == ["http://sqs:9324", "SQS in eu-central-1", "SQS in the default region"]
+
+
 def test_secret_is_not_shown() -> None:
     assert "topsecret" not in repr(SqsSettings(access_key_id="id", secret_access_key="topsecret"))
