@@ -30,7 +30,7 @@ __all__ = ["MAX_REQUEST"]
 
 PRELOADED: Final = {
     "asya_cli": (
-        *("asya_flowc", "httpx", "httpcore", "encodings.idna", "rich.console", "rich.progress", "rich.syntax", "rich.traceback"),
+        *("asya_flowc", "httpx", "httpcore", "encodings.idna", "anyio", "certifi", "rich.console", "rich.progress", "rich.table"),
         *("asya_sidecar", "uvloop", "asya_core.transports.rabbitmq"),
     ),
     "asya_sidecar": ("uvloop", "asya_core.transports.rabbitmq", "asya_core.transports.embedded"),

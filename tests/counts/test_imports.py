@@ -54,6 +54,11 @@ ALLOWED = {
         {"asyncio", "decimal", "logging", "sqlite3", "ssl"},
     ),
     "runtime": ("import asya_runtime", {"asya_runtime"}, set()),
+    "command line that asks a gateway": (
+        "import asya_cli.client",
+        {"asya_cli", "asya_core", "httpx", "idna"},
+        {"email", "http", "logging", "ssl", "urllib.request"},
+    ),
     "command line": ("import asya_cli.__main__", {"asya_cli", "asya_core", "click", "msgspec"}, set()),
 }
 

@@ -5,6 +5,7 @@ Called by the commands. Every failure is an error of ours with a hint; no foreig
 
 import json
 import ssl
+import sys
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -12,12 +13,13 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
 
-import httpx
-
 from asya_cli.config import Config
 from asya_cli.sse import Event, read_events
 from asya_core import __version__
 from asya_core.wire.errors import AsyaError, Refused, RemoteFault, Unavailable
+
+sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]  # httpx's own command would import rich and pygments: 60 ms
+import httpx  # noqa: E402
 
 __all__ = ["GatewayClient"]
 
