@@ -10,7 +10,6 @@ import itertools
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,9 +20,9 @@ from asya_core.transports.base import Depth, PublishOutcome, QueueSpec
 from asya_core.transports.embedded import EmbeddedAdmin, EmbeddedTransport
 from asya_core.wire.names import ERROR_END, HAPPY_END, queue_name
 from tests import forked
+from tests.runtimes import runtime_command
 
 Process = forked.Fork | subprocess.Popen[bytes]
-ROOT: Final = Path(__file__).parents[2]
 HANDLERS: Final = Path(__file__).parent / "handlers"
 WAIT_SECONDS: Final = 30.0
 CANARY: Final = "canary-5d1c7e"
@@ -115,9 +114,10 @@ class Actors:
     def start_runtime(self, name: str, path: Path, settings: dict[str, str]) -> Process:
         """A runtime of its own, served at `path`; its handler writes its runs to ``<name>.runs``."""
         environment = {"ASYA_SOURCE_PATH": str(HANDLERS), "ASYA_SOCKET": str(path), "RUNS_FILE": str(self.folder / f"{name}.runs")}
-        return self.start_process([str(ROOT / "python/runtime/asya_runtime.py")], environment | settings, f"{name}.runtime")
+        command, inherited = runtime_command(settings)
+        return self.start_process(command, environment | settings, f"{name}.runtime", inherited)
 
-    def start_process(self, command: list[str], environment: dict[str, str], log_name: str) -> Process:
+    def start_process(self, command: list[str], environment: dict[str, str], log_name: str, inherited: tuple[int, ...] = ()) -> Process:
         """A Python process that ends with this one; its standard error goes to ``<log_name>.log``."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith("ASYA_")}
         variables = clean | environment | {"ASYA_PARENT_FD": str(self.life)}
@@ -126,9 +126,8 @@ class Actors:
             if command == ["-m", "asya_sidecar"]:
                 process = forked.start(command, env=variables, stderr=log.fileno(), pass_fds=(self.life,))
             else:
-                command = [sys.executable, *command]
                 null = subprocess.DEVNULL
-                process = subprocess.Popen(command, env=variables, stdin=null, stdout=null, stderr=log, pass_fds=(self.life,))
+                process = subprocess.Popen(command, env=variables, stdin=null, stdout=null, stderr=log, pass_fds=(self.life, *inherited))
         self.processes.append(process)
         return process
 

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,10 +11,10 @@ from typing import Any
 import httpx
 import pytest
 
-import asya_runtime
 from asya_core.transports.base import QueueSpec
 from asya_core.transports.embedded import EmbeddedAdmin
 from tests import forked
+from tests.runtimes import runtime_command
 
 WAIT = 60
 HANDLERS = """
@@ -66,7 +65,7 @@ class Mesh:
             storage = {"ASYA_CREW_STORAGE_URL": f"file://{folder / 'objects'}"}
             self.spawn(
                 f"{name}-runtime",
-                [asya_runtime.__file__],
+                [],
                 {"ASYA_HANDLER": handler, "ASYA_HANDLER_MODE": mode} | socket | storage,
             )
             reports = {"ASYA_GATEWAY_URL": f"http://127.0.0.1:{started['internal']}", "ASYA_GATEWAY_TOKEN_FILE": str(folder / "key")}
@@ -74,17 +73,20 @@ class Mesh:
             self.spawn(f"{name}-sidecar", ["-m", "asya_sidecar"], shared | sidecar | socket | reports)
 
     def spawn(self, name: str, words: list[str], settings: dict[str, str]) -> None:
+        """``python WORDS…``, or a runtime if there are none."""
         environment = {key: value for key, value in os.environ.items() if not key.startswith("ASYA_")} | settings
         with (self.folder / f"{name}.log").open("wb") as log:
-            if words[0] == "-m":
+            if words:
                 self.processes.append(
                     forked.start(
                         words, env=environment, cwd=self.folder, program="asya_cli", imports=("asya_gateway",), stderr=log.fileno()
                     )
                 )
             else:
-                command = [sys.executable, *words]
-                self.processes.append(subprocess.Popen(command, env=environment, cwd=self.folder, stderr=log, stdout=subprocess.DEVNULL))
+                command, inherited = runtime_command(environment)
+                self.processes.append(
+                    subprocess.Popen(command, env=environment, cwd=self.folder, stderr=log, stdout=subprocess.DEVNULL, pass_fds=inherited)
+                )
 
     def logged(self, name: str, event: str) -> dict[str, Any]:
         deadline = time.monotonic() + WAIT

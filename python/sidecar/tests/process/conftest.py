@@ -39,11 +39,11 @@ from asya_core.transports.rabbitmq import RabbitAdmin, RabbitSettings, RabbitTra
 from asya_core.transports.sqs import SqsAdmin, SqsSettings, SqsTransport
 from asya_core.wire.names import ERROR_END, HAPPY_END, dead_letter_queue_name, queue_name
 from tests import forked
+from tests.runtimes import runtime_command
 from tests.sqs_servers import endpoint
 
 WAIT = 30.0
 """The one bound of every wait here, seconds: processes start within it on a busy machine."""
-ROOT = Path(__file__).parents[4]
 HANDLERS = Path(__file__).parent / "handlers"
 
 
@@ -245,7 +245,8 @@ class Actor:
         self.sidecar = self.start_sidecar()
 
     def start_runtime(self) -> Process:
-        self.runtime = self._mesh.process([str(ROOT / "python/runtime/asya_runtime.py")], self._runtime_environment)
+        command, inherited = runtime_command(self._runtime_environment)
+        self.runtime = self._mesh.process(command[1:], self._runtime_environment, inherited)
         return self.runtime
 
     def start_sidecar(self, arguments: Sequence[str] = ("-m", "asya_sidecar")) -> Process:
