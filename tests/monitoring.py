@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from asya_core.ops.metrics import Registry
 from asya_gateway.metrics import GatewayMetrics
 from asya_operator.metrics import Metrics
 from asya_sidecar.metrics import SidecarMetrics
+from tests.charts import yamls
 
 __all__ = [
     "ADDED",
@@ -70,7 +70,7 @@ def used(expression: str) -> set[str]:
 
 def alerts(chart: str) -> list[Json]:
     """The rules of a chart."""
-    (group,) = yaml.safe_load((CHARTS / chart / "files" / "alerts.yaml").read_text())["groups"]
+    (group,) = yamls.read((CHARTS / chart / "files" / "alerts.yaml").read_text())["groups"]
     found: list[Json] = group["rules"]
     return found
 

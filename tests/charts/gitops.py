@@ -15,8 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from tests.charts import yamls
 from tests.charts.helms import ROOT, run
 from tests.charts.render import KUBE, Rendered, render
 from tests.gitops_example import GITOPS
@@ -56,7 +55,7 @@ def actor_files(environment: str = "*") -> list[Path]:
 
 
 def documents(*paths: Path) -> list[Json]:
-    return [document for path in paths for document in yaml.safe_load_all(path.read_text(encoding="utf-8")) if document]
+    return [document for path in paths for document in yamls.read_all(path.read_text(encoding="utf-8")) if document]
 
 
 # ------------------------------------------------------------------------------------------------------------------------------- Argo CD
@@ -86,7 +85,7 @@ def templated(application_set: Json, params: list[Json]) -> list[Json]:
         (chart / "templates" / "applications.yaml").write_text(TEMPLATE)
         (chart / "values.yaml").write_text(json.dumps({"template": application_set["spec"]["template"], "params": params}))
         told = run("helm4", "template", "appset", str(chart), "--kube-version", KUBE)
-    return [document for document in yaml.safe_load_all(told.out) if document]
+    return [document for document in yamls.read_all(told.out) if document]
 
 
 @cache
@@ -150,7 +149,7 @@ def kustomized(folder: str) -> tuple[Json, ...]:
     build = [program, "build", "--load-restrictor=LoadRestrictionsNone", GITOPS / "flux" / folder]
     done = subprocess.run(build, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
-    return tuple(document for document in yaml.safe_load_all(done.stdout) if document)
+    return tuple(document for document in yamls.read_all(done.stdout) if document)
 
 
 def flux(environment: str) -> Iterator[Release]:
@@ -163,7 +162,7 @@ def flux(environment: str) -> Iterator[Release]:
             spec = each["spec"]
             repository = platform[spec["chartRef"]["name"]]
             assert spec["chartRef"]["namespace"] == repository["metadata"]["namespace"]
-            values = [yaml.safe_load(maps[source["name"]]["values.yaml"]) for source in spec.get("valuesFrom", [])]
+            values = [yamls.read(maps[source["name"]]["values.yaml"]) for source in spec.get("valuesFrom", [])]
             yield Release(
                 name=each["metadata"]["name"],
                 namespace=each["metadata"]["namespace"],

@@ -44,6 +44,7 @@ def folder() -> Path | None:
     return found if found.is_dir() else None
 
 
+@cache
 def tools() -> Path:
     """The same, which must be there."""
     found = folder()

@@ -9,11 +9,11 @@ from functools import cache
 from typing import Any
 
 import jsonschema
-import yaml
 
 from asya_operator import crd, spec
 from asya_operator.desired import scaling, workload
 from asya_operator.settings import OperatorSettings, parse_settings
+from tests.charts import yamls
 from tests.charts.render import MINIMAL, Rendered, render
 
 Json = dict[str, Any]
@@ -67,10 +67,11 @@ def settings_of(rendered: Rendered) -> OperatorSettings:
     """The operator's settings as its process reads them. Raises RemoteFault for what it does not know."""
     for item in rendered.of("ConfigMap"):
         if "settings.yaml" in item["data"]:
-            return parse_settings(yaml.safe_load(item["data"]["settings.yaml"]))
+            return parse_settings(yamls.read(item["data"]["settings.yaml"]))
     raise AssertionError("no settings are rendered")
 
 
+@cache
 def default_settings() -> OperatorSettings:
     """Those of the operator's minimal values."""
     return settings_of(render("asya-operator", MINIMAL["asya-operator"]))

@@ -11,8 +11,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from tests.charts import yamls
 from tests.charts.helms import ROOT, Refused, content_hash, keep, kept_file, run
 
 CHARTS = ROOT / "charts"
@@ -44,7 +43,7 @@ class Rendered:
         found = []
         for part in self.text.split("---\n# Source: ")[1:]:
             source, _, body = part.partition("\n")
-            found += [(source, document) for document in yaml.load_all(body, Loader=yaml.CSafeLoader) if document is not None]
+            found += [(source, document) for document in yamls.read_all(body) if document is not None]
         return tuple(found)
 
     @property

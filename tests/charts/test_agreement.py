@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from asya_cli.run import values
 from asya_cli.run.actor import ActorSpec, FromCluster, actor_spec
 from asya_cli.run.environment import env_text, retry_json
 from asya_core.wire.errors import RemoteFault
+from tests.charts import yamls
 from tests.charts.helms import ROOT, Refused
 from tests.charts.made import crd_schema, defaulted
 from tests.charts.render import CHARTS, ci_files, render
@@ -57,7 +57,7 @@ def test_chart_and_asya_run_take_the_same_from_one_values_file(file: Path) -> No
     env = {entry["name"]: entry.get("value") for entry in runtime(spec)["env"]}
     assert env.pop("ASYA_HANDLER") == local.handler
     assert env.pop("ASYA_HANDLER_MODE") == local.mode
-    templated = [name for name, value in (yaml.safe_load(file.read_text()).get("env") or {}).items() if "{{" in str(value)]
+    templated = [name for name, value in (yamls.read(file.read_text()).get("env") or {}).items() if "{{" in str(value)]
     assert {name: value for name, value in env.items() if name not in templated} == expected_env(local.env)
     assert spec["timeout"] == local.timeout
     assert spec["concurrency"] == local.concurrency
@@ -116,7 +116,7 @@ def test_every_kind_of_scalar_reaches_the_container_as_asya_run_says(engine: str
 
 
 def test_defaults_of_the_chart_are_those_of_asya_run() -> None:
-    defaults = yaml.safe_load((CHARTS / "asya-actor" / "values.yaml").read_text())
+    defaults = yamls.read((CHARTS / "asya-actor" / "values.yaml").read_text())
     with_defaults = actor_spec({**defaults, "handler": "a.b"}, release="a", file="values.yaml")
     without = actor_spec({"handler": "a.b"}, release="a", file="empty")
     assert with_defaults == without

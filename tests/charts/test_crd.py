@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from asya_operator import crd
+from tests.charts import yamls
 from tests.charts.made import actor_validator, crd_schema, defaulted
 from tests.charts.render import CHARTS, MINIMAL, ci_files, render
 from tests.charts.test_agreement import EXAMPLES, FLOWS, release
@@ -132,7 +133,7 @@ def test_rendered_end_actors_have_no_field_that_the_definition_does_not_know() -
 )
 def test_a_bad_actor_is_refused_by_the_definition(change: dict[str, Any]) -> None:
     good = render("asya-actor", MINIMAL["asya-actor"]).one("AsyncActor")
-    bad = yaml.safe_load(yaml.safe_dump(good))
+    bad = yamls.read(yaml.safe_dump(good))
     bad["spec"] |= change
     with pytest.raises(jsonschema.ValidationError):
         actor_validator().validate(bad)

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from asya_gateway.reload import Tools
 from asya_gateway.settings import GatewaySettings, read_gateway_settings
 from asya_gateway.tools import TOOL_KEYS, Registry
+from tests.charts import yamls
 from tests.charts.helms import ROOT
 from tests.charts.render import CHARTS, MINIMAL, Rendered, ci_files, fullest, render
 
@@ -61,7 +61,7 @@ def registry(rendered: Rendered, folder: Path) -> Registry:
 @pytest.mark.parametrize("file", ci_files(CHART), ids=spoken)
 def test_the_gateway_reads_the_settings_that_its_chart_renders(file: Path, engine: str) -> None:
     found = settings(render(CHART, [file], engine=engine))
-    document = yaml.safe_load(file.read_text())
+    document = yamls.read(file.read_text())
     assert found.store == document.get("store", {}).get("type", "sqlite")
     assert found.transport == document.get("transport", "rabbitmq")
     assert found.auth == document.get("auth", {}).get("mode", "apiKey")
@@ -95,7 +95,7 @@ def test_every_limit_and_address_reaches_the_gateway() -> None:
 @pytest.mark.parametrize("file", COMPILED, ids=lambda file: f"{file.parent.parent.name}-{file.stem}")
 def test_a_file_of_tools_reaches_the_gateway_as_it_is(file: Path, tmp_path: Path) -> None:
     rendered = render(CHART, [BASE, file])
-    given, made = (yaml.safe_load(text) for text in (file.read_text(), rendered.one("ConfigMap")["data"]["tools.yaml"]))
+    given, made = (yamls.read(text) for text in (file.read_text(), rendered.one("ConfigMap")["data"]["tools.yaml"]))
     assert {key: value for key, value in made.items() if value} == given
     assert sorted(registry(rendered, tmp_path).tools) == sorted(given["tools"])
 

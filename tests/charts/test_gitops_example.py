@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from lupa import lua51
 
 from asya_core import __version__
 from asya_operator.reasons import REASONS
+from tests.charts import yamls
 from tests.charts.gitops import (
     CHARTS,
     actor_files,
@@ -266,7 +266,7 @@ def test_health_of_an_application_is_what_argocd_found() -> None:
 
 
 def test_what_moves_with_messages_and_refreshes_nothing_is_in_the_status() -> None:
-    ignored = yaml.safe_load(SETTINGS["resource.customizations.ignoreResourceUpdates.asya.sh_AsyncActor"])["jsonPointers"]
+    ignored = yamls.read(SETTINGS["resource.customizations.ignoreResourceUpdates.asya.sh_AsyncActor"])["jsonPointers"]
     in_status = {pointer.removeprefix("/status/") for pointer in ignored if pointer.startswith("/status/")}
     assert in_status == {"queue", "replicas"}
     assert in_status <= set(crd_schema()["properties"]["status"]["properties"])
@@ -328,7 +328,7 @@ def test_one_address_each_stands_for_charts_and_repository() -> None:
 def test_steps_that_the_page_shows_take_in_every_role_of_a_flow() -> None:
     page = (GITOPS / "argocd" / "README.md").read_text()
     (block,) = re.findall(r"```yaml\n(strategy:.*?)```", page, re.S)
-    steps = yaml.safe_load(block)["strategy"]["rollingSync"]["steps"]
+    steps = yamls.read(block)["strategy"]["rollingSync"]["steps"]
     roles = [role for step in steps for expression in step["matchExpressions"] for role in expression["values"]]
     assert sorted(roles) == ["end", "fan-in", "handler", "router", "start"]
     assert {documents(file)[0]["labels"]["asya.sh/role"] for file in FILES} <= set(roles)

@@ -10,9 +10,9 @@ from typing import Any
 
 import jsonschema
 import pytest
-import yaml
 from pyhelm3 import Client
 
+from tests.charts import yamls
 from tests.charts.helms import ROOT, run, told, tools
 from tests.charts.made import actor_validator
 from tests.charts.render import CHARTS, KUBE, MINIMAL, RELEASES, ci_files, containers, pod_specs, render
@@ -50,7 +50,7 @@ CHART_SCHEMA = {
 
 
 def chart_yaml(chart: str) -> dict[str, Any]:
-    loaded: dict[str, Any] = yaml.safe_load((CHARTS / chart / "Chart.yaml").read_text())
+    loaded: dict[str, Any] = yamls.read((CHARTS / chart / "Chart.yaml").read_text())
     return loaded
 
 
@@ -99,19 +99,19 @@ def test_artifact_hub_annotations_are_valid(chart: str) -> None:
     notes = {key.removeprefix("artifacthub.io/"): value for key, value in chart_yaml(chart)["annotations"].items()}
     assert {"category", "license", "links", "changes", "images", "prerelease"} <= notes.keys()
     assert notes["prerelease"] in ("true", "false")
-    assert all(set(entry) == {"name", "url"} and entry["url"].startswith("https://") for entry in yaml.safe_load(notes["links"]))
+    assert all(set(entry) == {"name", "url"} and entry["url"].startswith("https://") for entry in yamls.read(notes["links"]))
     assert all(
-        entry["kind"] in ("added", "changed", "deprecated", "removed", "fixed", "security") for entry in yaml.safe_load(notes["changes"])
+        entry["kind"] in ("added", "changed", "deprecated", "removed", "fixed", "security") for entry in yamls.read(notes["changes"])
     )
-    assert all(entry["description"] for entry in yaml.safe_load(notes["changes"]))
+    assert all(entry["description"] for entry in yamls.read(notes["changes"]))
 
 
 @pytest.mark.point(5)
 def test_artifact_hub_example_of_the_resource_is_one() -> None:
     notes = chart_yaml("asya-operator")["annotations"]
-    (described,) = yaml.safe_load(notes["artifacthub.io/crds"])
+    (described,) = yamls.read(notes["artifacthub.io/crds"])
     assert (described["name"], described["version"], described["kind"]) == ("asyncactors.asya.sh", "v1alpha1", "AsyncActor")
-    for example in yaml.safe_load(notes["artifacthub.io/crdsExamples"]):
+    for example in yamls.read(notes["artifacthub.io/crdsExamples"]):
         actor_validator().validate(example)
 
 
@@ -127,8 +127,8 @@ def test_artifact_hub_images_are_those_rendered_by_default(chart: str) -> None:
         images |= {container["image"] for container in containers(found["spec"]["workload"]["template"]["spec"])}
     for found in rendered.of("ConfigMap"):
         if "settings.yaml" in found["data"]:
-            images.add(yaml.safe_load(found["data"]["settings.yaml"])["sidecar"]["image"])
-    assert {entry["image"] for entry in yaml.safe_load(chart_yaml(chart)["annotations"]["artifacthub.io/images"])} == images
+            images.add(yamls.read(found["data"]["settings.yaml"])["sidecar"]["image"])
+    assert {entry["image"] for entry in yamls.read(chart_yaml(chart)["annotations"]["artifacthub.io/images"])} == images
 
 
 ALLOWED = re.compile(

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
+from tests.charts import yamls
 from tests.charts.helms import Refused
 from tests.charts.made import default_settings, made_workload
 from tests.charts.render import MINIMAL, RELEASES, Rendered, ci_files, fullest, render
@@ -101,7 +101,7 @@ def test_every_object_has_the_recommended_labels(chart: str, file: Path) -> None
 def test_selectors_are_the_recorded_ones() -> None:
     found = {f"{chart}/{file.stem}": dict(selectors(render(chart, [file]))) for chart, file in set_ups()}
     found = {name: selected for name, selected in found.items() if selected}
-    assert yaml.safe_load((GOLDEN / "selectors.yaml").read_text()) == found, "a changed selector cannot be applied to what runs"
+    assert yamls.read((GOLDEN / "selectors.yaml").read_text()) == found, "a changed selector cannot be applied to what runs"
 
 
 @pytest.mark.point(30)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.charts import yamls
 from tests.charts.helms import ROOT, Refused
 from tests.charts.render import MINIMAL, MONITORING, containers, pod_specs, render
 from tests.monitoring import from_file, promtool, scrape_job
@@ -167,8 +168,8 @@ def test_the_scrape_jobs_of_the_documentation_are_those_of_the_monitors(tmp_path
     gateway = render("asya-gateway", [MINIMAL["asya-gateway"], on], namespace="demo")
     monitors = [operator.one("PodMonitor", "asya-operator-actors"), operator.one("PodMonitor", "asya-operator"), gateway.one("PodMonitor")]
     unsaid = {"honor_labels": False, "metrics_path": "/metrics"}
-    assert [unsaid | job for job in yaml.safe_load(block)["scrape_configs"]] == [scrape_job(monitor) for monitor in monitors]
-    readable = [from_file(job, tmp_path / "targets.json") for job in yaml.safe_load(block)["scrape_configs"]]
+    assert [unsaid | job for job in yamls.read(block)["scrape_configs"]] == [scrape_job(monitor) for monitor in monitors]
+    readable = [from_file(job, tmp_path / "targets.json") for job in yamls.read(block)["scrape_configs"]]
     (tmp_path / "prometheus.yaml").write_text(yaml.safe_dump({"scrape_configs": readable}))
     promtool("check", "config", "prometheus.yaml", folder=tmp_path)
 

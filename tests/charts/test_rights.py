@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
+from tests.charts import yamls
 from tests.charts.render import MINIMAL, Rendered, ci_files, render
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -50,7 +50,7 @@ def test_no_right_reaches_secrets(file: Path) -> None:
 @pytest.mark.parametrize("scope", ["cluster", "namespaces"])
 def test_rights_are_the_recorded_ones(scope: str) -> None:
     file = FILES[0] if scope == "cluster" else FILES[1]
-    assert yaml.safe_load((GOLDEN / f"rights-{scope}.yaml").read_text()) == by_name(render("asya-operator", [file]))
+    assert yamls.read((GOLDEN / f"rights-{scope}.yaml").read_text()) == by_name(render("asya-operator", [file]))
 
 
 @pytest.mark.point(49)

@@ -16,6 +16,7 @@ import jsonschema
 import pytest
 import yaml
 
+from tests.charts import yamls
 from tests.charts.helms import ENGINES, ROOT, Refused
 from tests.charts.render import CHARTS, MINIMAL, RELEASES, Rendered, ci_files, render
 from tests.charts.trees import ENTRIES, at, changed, keys, leaves, maps, nested
@@ -34,7 +35,7 @@ def schema(chart: str) -> dict[str, Any]:
 
 @cache
 def values(chart: str) -> dict[str, Any]:
-    loaded: dict[str, Any] = yaml.safe_load((CHARTS / chart / "values.yaml").read_text())
+    loaded: dict[str, Any] = yamls.read((CHARTS / chart / "values.yaml").read_text())
     return loaded
 
 
@@ -100,7 +101,7 @@ def test_fixed_objects_are_closed_and_maps_are_those_of_known_kinds(chart: str) 
 @pytest.mark.parametrize("chart", NAMES)
 def test_defaults_and_supported_set_ups_satisfy_the_schema(chart: str) -> None:
     validator = jsonschema.Draft7Validator(schema(chart))
-    for document in (values(chart), *(yaml.safe_load(path.read_text()) for path in ci_files(chart))):
+    for document in (values(chart), *(yamls.read(path.read_text()) for path in ci_files(chart))):
         assert [error.message for error in validator.iter_errors(document)] == []
 
 
@@ -110,7 +111,7 @@ def test_examples_and_compiled_flows_satisfy_the_schema() -> None:
     assert len(ACTORS) > 5
     assert len(COMPILED) > 20
     for path in (*ACTORS, *COMPILED):
-        assert [error.message for error in validator.iter_errors(yaml.safe_load(path.read_text()))] == [], path
+        assert [error.message for error in validator.iter_errors(yamls.read(path.read_text()))] == [], path
 
 
 @pytest.mark.point(16)
@@ -164,7 +165,7 @@ DEAD = {"deploy", "enabled", "asya-actor", "asya-actor.libraryOnly"}
 @cache
 def bases(chart: str) -> list[dict[str, Any]]:
     """The supported set-ups, the fullest first; without templates in texts, each of which makes Helm 3 read all templates anew."""
-    found = [yaml.safe_load(re.sub(r"\{\{.*?\}\}", "x", path.read_text())) for path in ci_files(chart)]
+    found = [yamls.read(re.sub(r"\{\{.*?\}\}", "x", path.read_text())) for path in ci_files(chart)]
     found.sort(key=lambda document: -len(json.dumps(document)))
     return found
 
@@ -245,7 +246,7 @@ def test_compiled_tools_satisfy_the_schema() -> None:
     validator = jsonschema.Draft7Validator(schema("asya-gateway"))
     assert len(COMPILED_TOOLS) > 10
     for path in COMPILED_TOOLS:
-        assert [error.message for error in validator.iter_errors(yaml.safe_load(path.read_text()))] == [], path
+        assert [error.message for error in validator.iter_errors(yamls.read(path.read_text()))] == [], path
 
 
 LISTS = {"runtime.interpreter"}

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
+from tests.charts import yamls
 from tests.charts.helms import Refused
 from tests.charts.made import actor, default_settings, made_workload, settings_of
 from tests.charts.render import CHARTS, MINIMAL, RELEASES, Rendered, ci_files, containers, fullest, pod_specs, render
@@ -143,7 +143,7 @@ def image_of(chart: str, document: dict[str, Any], engine: str = "helm4") -> set
 
 
 DIGEST = "sha256:" + "0" * 64
-VERSION = str(yaml.safe_load((CHARTS / "asya-actor" / "Chart.yaml").read_text())["version"])
+VERSION = str(yamls.read((CHARTS / "asya-actor" / "Chart.yaml").read_text())["version"])
 GLOBAL = {"global": {"imageRegistry": "g.example.com"}}
 
 
@@ -295,7 +295,7 @@ PLACEMENT = {
 @pytest.mark.parametrize("key", PLACEMENT)
 def test_every_key_of_placement_reaches_every_pod(chart: str, key: str) -> None:
     file = fullest(chart)
-    assert yaml.safe_load(file.read_text())[key]
+    assert yamls.read(file.read_text())[key]
     with_key, without = (
         render(chart, layers) for layers in ([file], [file, {key: None}, *([{"volumeMounts": None}] if key == "volumes" else [])])
     )
@@ -399,7 +399,7 @@ def test_a_pod_has_the_handlers_time_and_half_a_minute_to_finish(document: dict[
 @pytest.mark.parametrize("file", ci_files("asya-operator"), ids=lambda path: path.stem)
 def test_the_operator_reads_the_settings_that_its_chart_renders(file: Path, engine: str) -> None:
     settings = settings_of(render("asya-operator", [file], engine=engine))
-    document = yaml.safe_load(file.read_text())
+    document = yamls.read(file.read_text())
     assert settings.default_transport == document.get("transports", {}).get("default", "rabbitmq")
     assert set(settings.namespaces) == {name for name, chosen in document.get("watch", {}).get("namespaces", {}).items() if chosen}
     if "openshift" in file.name:
