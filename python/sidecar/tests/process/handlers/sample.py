@@ -52,6 +52,13 @@ def die(payload):
     return payload
 
 
+def wait_or_die(payload):
+    if isinstance(payload, dict) and "go" in payload:
+        wait_for(payload)
+        die("die" if "dies" in payload else None)
+    return payload
+
+
 def wait_for(payload):
     if "runs" in payload:
         with open(payload["runs"], "a", encoding="ascii") as file:
