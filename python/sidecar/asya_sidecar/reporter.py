@@ -28,6 +28,7 @@ from asya_sidecar.reports import final_body, final_without_result, is_recorded, 
 __all__ = ["GatewayConnection", "Reporter"]
 
 _MAX_WAITING: Final = 10_000
+_MAX_NEW: Final = 1_000
 _MAX_BATCH: Final = 500
 _PERIOD_SECONDS: Final = 0.1
 _TIMEOUT_SECONDS: Final = 2.0
@@ -40,8 +41,20 @@ _GIVEN_UP: Final = HTTPStatus.UNPROCESSABLE_ENTITY
 _NEVER_TAKEN: Final = (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _GIVEN_UP)
 """Answers after which the same progress is not sent again: one bad report must not hold up all that come after it."""
 
-_Waiting = tuple[Report, float, tuple[tuple[ProgressStatus, float], ...]]
-"""A report, its time, and the states before it of the same attempt, which it took the place of, with theirs."""
+
+class _Waiting(msgspec.Struct, gc=False):
+    """A report, its time, and the one of the same attempt that it took the place of."""
+
+    report: Report
+    at: float
+    before: "_Waiting | None" = None
+
+    def earlier(self) -> dict[ProgressStatus, float]:
+        """When the same attempt was in other states before, the first one first."""
+        told: list[_Waiting] = []
+        while (before := (told[-1] if told else self).before) is not None:
+            told.append(before)
+        return {each.report.status: each.at for each in reversed(told)}
 
 
 class Reporter:
@@ -75,6 +88,7 @@ class Reporter:
         self._dropped = dropped
         self._reported = reported
         self._wall = wall
+        self._new: list[_Waiting] = []
         self._waiting: OrderedDict[str, _Waiting] = OrderedDict()
         self._timer: asyncio.TimerHandle | None = None
         self._is_sending = False
@@ -89,13 +103,9 @@ class Reporter:
 
     def report(self, report: Report) -> None:
         """Remember the envelope's state as the latest; it goes with the next batch, and so do the times of this attempt's earlier ones."""
-        before = self._waiting.get(report.envelope_id)
-        is_same = before is not None and before[0].current == report.current and before[0].attempt == report.attempt
-        earlier = (*before[2], (before[0].status, before[1])) if before is not None and is_same else ()
-        self._waiting[report.envelope_id] = (report, self._wall(), earlier)
-        if len(self._waiting) > _MAX_WAITING:
-            self._waiting.popitem(last=False)
-            self._dropped(1)
+        self._new.append(_Waiting(report, self._wall()))
+        if len(self._new) == _MAX_NEW:
+            self._sort_new()
         if self._timer is None and not self._is_sending:
             self._timer = self._loop.call_later(max(self._pause, _PERIOD_SECONDS), self._send)
 
@@ -108,6 +118,7 @@ class Reporter:
     async def close(self, timeout_seconds: float) -> None:
         """Send what is left of progress, once, and stop; at most `timeout_seconds`."""
         self._is_closed = True
+        self._sort_new()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -126,8 +137,29 @@ class Reporter:
 
     # ------------------------------------------------------------------------------------------------------------ progress
 
+    def _sort_new(self) -> None:
+        """Let what is new take the place of what waits, by envelope; over the bound the oldest are dropped.
+
+        Many at once, as each then costs a third of what it does between the steps of a delivery (0.9 µs against 3.2, of which a message
+        has three).
+        """
+        waiting = self._waiting
+        for new in self._new:
+            report = new.report
+            before = waiting.get(report.envelope_id)
+            if before is not None and before.report.current == report.current and before.report.attempt == report.attempt:
+                new.before = before.before if before.report.status is report.status else before
+            waiting[report.envelope_id] = new
+        self._new.clear()
+        surplus = len(waiting) - _MAX_WAITING
+        if surplus > 0:
+            for _ in range(surplus):
+                waiting.popitem(last=False)
+            self._dropped(surplus)
+
     def _send(self) -> None:
         self._timer = None
+        self._sort_new()
         batch = [self._waiting.popitem(last=False)[1] for _ in range(min(_MAX_BATCH, len(self._waiting)))]
         self._is_sending = True
         if not any(thread.name == "progress" for thread in self._threads):
@@ -137,6 +169,7 @@ class Reporter:
     def _sent(self, unsent: list[_Waiting], problem: str, asked_pause: float, is_refused: bool) -> None:
         """A batch is through; `problem` is empty if all of it was taken, `unsent` is what was not, `is_refused` for good."""
         self._is_sending = False
+        self._sort_new()
         if problem:
             if is_refused:
                 self._dropped(len(unsent))
@@ -158,14 +191,14 @@ class Reporter:
 
     def _keep(self, unsent: list[_Waiting]) -> None:
         """Put back, as the oldest, what no newer report of its envelope has replaced meanwhile; over the bound the oldest are dropped."""
-        older = [each for each in unsent if each[0].envelope_id not in self._waiting]
+        older = [each for each in unsent if each.report.envelope_id not in self._waiting]
         room = max(0, _MAX_WAITING - len(self._waiting))
         if len(older) > room:
             self._dropped(len(older) - room)
             older = older[len(older) - room :]
         for each in reversed(older):
-            self._waiting[each[0].envelope_id] = each
-            self._waiting.move_to_end(each[0].envelope_id, last=False)
+            self._waiting[each.report.envelope_id] = each
+            self._waiting.move_to_end(each.report.envelope_id, last=False)
 
     def _progress_worker(self) -> None:
         connection = self._connect()
@@ -173,7 +206,8 @@ class Reporter:
         while (batch := self._progress_jobs.get()) is not None:
             left, problem, asked_pause, is_refused = len(batch), "", 0.0, False
             reports = (
-                (report, _timestamp(at), {status.value: _timestamp(then) for status, then in earlier}) for report, at, earlier in batch
+                (told.report, _timestamp(told.at), {status.value: _timestamp(then) for status, then in told.earlier().items()})
+                for told in batch
             )
             for body, count in progress_bodies(reports, actor=self._actor, cursor=cursor):
                 try:

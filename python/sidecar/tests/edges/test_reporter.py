@@ -198,6 +198,21 @@ def test_reports_of_one_period_go_as_one_request_with_the_latest_state_each_and_
     play(scene)
 
 
+def test_envelope_given_back_again_and_again_while_the_gateway_is_away_is_told_as_one_and_uses_no_more_memory(play: Play) -> None:
+    async def scene(stage: Stage) -> None:
+        for _ in range(20_000):  # deeper than Python's and the machine's stack would bear, were each kept below the next
+            stage.report("1", ProgressStatus.RECEIVED)
+        stage.report("1", ProgressStatus.RUNNING)
+        stage.report("1", ProgressStatus.DONE)
+
+        await stage.gateway.request()
+
+        [told] = stage.gateway.requests[0][2]["reports"]
+        assert (told["state"], list(told["earlier"])) == ("done", ["received", "running"])
+
+    play(scene)
+
+
 def test_times_of_another_attempt_are_not_told_with_the_latest_one(play: Play) -> None:
     async def scene(stage: Stage) -> None:
         stage.reporter.report(Report("1", ProgressStatus.RETRYING, 1, 1, ("s", "a"), None))
