@@ -435,6 +435,11 @@ BEHAVIOURS: dict[str, Behaviour] = {
         source=_GITOPS,
         components=("operator", "charts"),
     ),
+    "gitops:replayed": Behaviour(
+        sentence="Envelopes that a commit made fail succeed by `asya dlq replay` after the commit that corrects it, from the failed actor on.",
+        source=_GITOPS,
+        components=("operator", "charts", "crew"),
+    ),
     "operator:restricted": Behaviour(
         sentence='Every pod that is made of an actor passes Pod Security "restricted", whatever the actor asks for.',
         source=_ACTOR,

@@ -1,4 +1,4 @@
-"""A person's terminal in front of a gateway on the cluster. Used by the stories that call one."""
+"""A person's terminal in front of the cluster, and of a gateway there. Used by the stories that run `asya`."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.e2e.stage import Stage
 from tests.e2e.waiting import eventually
 
-__all__ = ["NAME", "Caller", "await_gateway"]
+__all__ = ["NAME", "Caller", "await_gateway", "run_asya"]
 
 NAME = "asya-gateway"
 
@@ -47,6 +47,17 @@ class Caller:
         environment = {**os.environ, "ASYA_CLI_MCP_URL": f"http://127.0.0.1:{self._port}/"}
         command = [str(Path(sys.executable).with_name("asya")), *words]
         return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=400)
+
+
+def run_asya(*words: str, kubeconfig: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run `asya WORDS` with no settings but the cluster's address.
+
+    Args:
+        folder: where; None: here.
+    """
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("ASYA_")}
+    command = [str(Path(sys.executable).with_name("asya")), *words]
+    return subprocess.run(command, capture_output=True, text=True, env=clean | {"KUBECONFIG": kubeconfig}, cwd=folder, timeout=300)
 
 
 def await_gateway(stage: Stage, *, without: str = "") -> str:

@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from tests.e2e.broker import Broker
+from tests.e2e.caller import run_asya
 from tests.e2e.conftest import FAILED, SYSTEM, broker_secret, install_operator
 from tests.e2e.gitops_repository import ENVIRONMENT, Repository, applications, argocd_syncs, three_commands, watched
 from tests.e2e.gitops_stage import NAMESPACE, SETTLED, SLOW, Deployed, remove, suit_the_cluster, tell, telling
@@ -30,6 +31,8 @@ pytestmark = [pytest.mark.timeout(900 + 60 * MINUTES), pytest.mark.alone, pytest
 
 START = "start-text-analysis-flow"
 BURST = 40
+FAILURES = 100
+HASTY, CORRECT, MISTAKEN = "extract-entities", 'enumerate([*p["tokens"], ""])', 'enumerate([*p["words"], ""])'
 FLOWS = ROOT / "examples" / "flows"
 ENGLISH = json.loads((FLOWS / "inputs" / "text_analysis_flow.json").read_text())
 
@@ -189,6 +192,42 @@ def test_new_file_is_a_new_actor_and_a_removed_one_takes_it_away_but_not_its_que
     deployed.await_settled(repository.revert())
     eventually("the actor is gone", lambda: kube.actor(NAMESPACE, "text-processor") is None)
     assert stage.broker.queues(stage.queue("text-processor")) == [stage.queue("text-processor")]
+
+
+@pytest.mark.behaviour("gitops:replayed")
+def test_hundred_envelopes_failed_by_a_commit_succeed_after_the_next_one_from_the_failed_actor_on(
+    deployed: Deployed, cluster_environment: dict[str, str]
+) -> None:
+    repository, stage = deployed.repository, deployed.stage
+    ((module, code),) = repository.values(HASTY)["source"]["files"].items()
+    assert CORRECT in code
+    repository.change(HASTY, source={"files": {module: code.replace(CORRECT, MISTAKEN)}})
+    deployed.await_settled(repository.commit("Call tokens words"))
+    stage.await_rollout(HASTY)
+    ids = stage.publish(START, *([ENGLISH] * FAILURES))
+    eventually("all have failed", lambda: set(ids) <= stage.stored("errors"))
+
+    deployed.await_settled(repository.revert())
+    stage.await_rollout(HASTY)
+    storage = ["--storage", f"file://{stage.folder()}"]
+    broker = ["--broker-url", cluster_environment["ASYA_CLUSTER_RABBITMQ_URL"], "--namespace", NAMESPACE]
+    words = ["dlq", "replay", *storage, *broker, "--error", "KeyError", "--rate", "20/s", "--yes", "--output", "json"]
+    stage.await_pods(START, 0)
+    asleep = times_scaled(deployed, START)
+    done = run_asya(*words, kubeconfig=deployed.kube.kubeconfig)
+    assert done.returncode == 0, done.stdout + done.stderr
+    new = {each["id"]: each["new_id"] for each in json.loads(done.stdout)["replayed"]}
+    assert set(new) == set(ids)
+    expected = json.loads((FLOWS / "expected" / "text_analysis_flow.json").read_text())
+    for id_ in new.values():
+        assert stage.result(id_)["payload"] == expected
+    assert stage.stored("errors").isdisjoint(new.values())
+    assert times_scaled(deployed, START) == asleep, "the first actor never woke up"
+
+
+def times_scaled(deployed: Deployed, actor: str) -> int:
+    """A number that grows whenever an actor's Deployment is changed, also by a scaler."""
+    return int(deployed.kube.get(f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{actor}")["metadata"]["generation"])
 
 
 REFUSED, STALLED, PAUSED = "tokenize", "extract-entities", "spanish-sentiment"

@@ -1,14 +1,13 @@
 """Envelopes that failed are sent on by `asya dlq replay` after the handler was corrected by an upgrade, without a gateway."""
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.e2e.caller import run_asya
 from tests.e2e.stage import QUICK, RECORDING, STAGE_VOLUME, Stage
 from tests.e2e.waiting import eventually
 
@@ -34,10 +33,7 @@ def test_hundred_failed_envelopes_succeed_after_an_upgrade_from_the_failed_actor
     broker = ["--broker-url", cluster_environment["ASYA_CLUSTER_RABBITMQ_URL"], "--namespace", namespace]
 
     def run(*words: str) -> subprocess.CompletedProcess[str]:
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("ASYA_")}
-        command = [str(Path(sys.executable).with_name("asya")), *words]
-        environment = clean | {"KUBECONFIG": stage.kube.kubeconfig}
-        return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=300)
+        return run_asya(*words, kubeconfig=stage.kube.kubeconfig, folder=tmp_path)
 
     def asya(*words: str) -> str:
         done = run(*words)
