@@ -436,7 +436,7 @@ BEHAVIOURS: dict[str, Behaviour] = {
         components=("operator", "charts"),
     ),
     "gitops:replayed": Behaviour(
-        sentence="Envelopes that a commit made fail succeed by `asya dlq replay` after the commit that corrects it, from the failed actor on.",
+        sentence="Envelopes that a commit made fail succeed by `asya dlq replay` after the commit that corrects it, from that actor on.",
         source=_GITOPS,
         components=("operator", "charts", "crew"),
     ),
