@@ -7,16 +7,22 @@ tests/docs/test_site.py; knows no page by name.
 """
 
 import fcntl
+import filecmp
+import hashlib
 import os
 import posixpath
 import re
 import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 
 ROOT = Path(__file__).resolve().parents[2]
 SITE = ROOT / "build" / "site"
+SETTINGS = Path(__file__).resolve().with_name("conf.py")
+PROGRAMS = ("sphinx", "docutils", "myst-parser", "markdown-it-py", "mdit-py-plugins", "furo", "sphinx-basic-ng", "pygments", "jinja2")
+"""What makes the site; a new version of one makes it anew."""
 CODE_OR_LINK = re.compile(
     r"(?P<code>^(?P<fence>`{3,}|~{3,}).*?^(?P=fence)[ \t]*$|`[^`\n]+`)"
     r"|(?P<head>!?\[(?:[^\[\]]|\[[^\]]*\])*\]\()(?P<target>[^)\s]+)(?P<tail>\))",
@@ -116,33 +122,75 @@ class Gathering:
                 path.write_bytes(content)
 
 
-def build(folder: Path, root: Path = ROOT, *, builder: str = "html") -> int:
+def build(folder: Path, root: Path = ROOT, *, jobs: str = "1") -> int:
     """Gather and build into `folder`; the exit code of Sphinx, 0 if there was nothing to complain about.
 
-    Beside `folder` is the work of the last build, from which an unchanged page is taken; not that of a build that failed or was cut short,
-    since a page's complaints come only when it is read. Builds into one folder wait for each other. `builder` dummy checks and writes
-    nothing.
+    Work that is kept, of this repository in the cache folder for every clone (ASYA_CACHE), else beside `folder`: what Sphinx has read of
+    each page, taken from there if that page has not changed; and the site, if nothing has changed at all. All pages are written if
+    anything has, as links of a page that stays may lead to one that does not; none is kept of a build that failed or was cut short, since a
+    page's complaints come only when it is read. Builds into one folder wait for each other.
+    `jobs` is how many processes read and write at a time, or ``auto``: as many as there are cores, for somewhat more work in all.
     """
-    work = folder.with_name(f"{folder.name}-work")
+    work = _cache() / "site" if root == ROOT else folder.with_name(f"{folder.name}-work")
     work.mkdir(parents=True, exist_ok=True)
     with (work / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        good = work / "good"
-        if not good.exists():
-            shutil.rmtree(work / "trees", ignore_errors=True)
-        good.unlink(missing_ok=True)
         Gathering(root).write(work / "source")
-        words = ["-b", builder, "-W", "--keep-going", "-q", "-j", "auto", "-c", str(Path(__file__).parent), "-d", str(work / "trees")]
-        environment = {**os.environ, "SOURCE_DATE_EPOCH": "315532800", "PYTHONWARNINGS": ""}
-        command = [sys.executable, "-m", "sphinx", *words, str(work / "source"), str(folder)]
-        code = subprocess.run(command, env=environment, check=False).returncode
-        if code == 0:
-            good.touch()
-    return code
+        good, programs, inputs = work / "good", _programs(), _digest(work / "source")
+        known = good.read_text(encoding="ascii").split() if good.exists() else []
+        if known != [programs, inputs]:
+            if programs not in known:
+                shutil.rmtree(work / "trees", ignore_errors=True)
+            good.unlink(missing_ok=True)
+            shutil.rmtree(work / "site", ignore_errors=True)  # so that Sphinx writes all pages
+            words = ["-b", "html", "-W", "--keep-going", "-q", "-j", jobs, "-c", str(SETTINGS.parent), "-d", str(work / "trees")]
+            environment = {**os.environ, "SOURCE_DATE_EPOCH": "315532800", "PYTHONWARNINGS": ""}
+            command = [sys.executable, "-m", "sphinx", *words, str(work / "source"), str(work / "site")]
+            code = subprocess.run(command, env=environment, check=False).returncode
+            if code != 0:
+                return code
+            good.write_text(f"{programs} {inputs}\n", encoding="ascii")
+        _copy(work / "site", folder)
+    return 0
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("ASYA_CACHE") or Path.home() / ".cache" / "asya")
+
+
+def _programs() -> str:
+    """A digest of what makes the site of its pages: programs, settings, and what is shown beside them."""
+    versions = [f"{name} {version(name)}" for name in PROGRAMS]
+    digest = hashlib.sha256("\n".join([sys.version, *versions, _digest(SETTINGS.parent, but=(".py", ".pyc"))]).encode())
+    for file in (SETTINGS, ROOT / "pyproject.toml"):  # the settings read the version from there
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def _digest(folder: Path, *, but: tuple[str, ...] = ()) -> str:
+    """Of all files below `folder`, their names and contents, but those with one of these suffixes."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.suffix not in but:
+            content = path.read_bytes()
+            digest.update(f"{path.relative_to(folder)} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
+
+
+def _copy(site: Path, folder: Path) -> None:
+    """Make `folder` the same as `site`; files that are the same stay as they are."""
+    wanted = {path.relative_to(site) for path in site.rglob("*") if path.is_file()}
+    for path in folder.rglob("*"):
+        if path.is_file() and path.relative_to(folder) not in wanted:
+            path.unlink()
+    for path in wanted:
+        if not (folder / path).is_file() or not filecmp.cmp(site / path, folder / path, shallow=False):
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(site / path, folder / path)
 
 
 if __name__ == "__main__":
     target = Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else SITE
-    code = build(target)
+    code = build(target, jobs="auto")
     print(f"site: {target / 'index.html'}" if code == 0 else "site: the pages above must be corrected", file=sys.stderr)
     sys.exit(code)
