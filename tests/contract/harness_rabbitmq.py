@@ -8,16 +8,27 @@ from typing import Final
 from asya_core.testing.remote import RemoteTransport
 from asya_core.transports.rabbitmq import QueueType, RabbitAdmin, RabbitSettings, RabbitTransport
 from tests.broker import Node
-
-MAX_MESSAGE_BYTES: Final = 100_000
-DELAYS: Final = "contract"
-"""Namespace of the delay exchange that all cases share: a retry goes by its routing key, and making twelve queues per case takes time."""
+from tests.contract.victims import DELAYS, MAX_MESSAGE_BYTES, rabbit_transport
 
 
-def rabbit_transport(url: str, queue_type: str) -> RabbitTransport:
-    """The transport that contract cases use: small limit."""
-    settings = RabbitSettings.from_url(url, namespace=DELAYS, queue_type=QueueType(queue_type), max_message_bytes=MAX_MESSAGE_BYTES)
-    return RabbitTransport(settings)
+class Restart:
+    """One kill and start of a node for several cases at once: it comes when all have asked for it.
+
+    Args:
+        node: the broker.
+        cases: how many ask.
+    """
+
+    def __init__(self, node: Node, cases: int) -> None:
+        self._node = node
+        self._all = asyncio.Barrier(cases)
+
+    async def come(self) -> None:
+        """Returns when the node serves again."""
+        if await self._all.wait() == 0:
+            await asyncio.to_thread(self._node.kill)
+            await asyncio.to_thread(self._node.start)
+        await self._all.wait()
 
 
 class RabbitHarness:
@@ -26,6 +37,7 @@ class RabbitHarness:
     Args:
         node: the broker.
         queue_type: of the actors' queues.
+        restart: the one that the case shares with others; who made it renews the node afterwards.
     """
 
     visibility_seconds: Final = 0.0
@@ -34,18 +46,18 @@ class RabbitHarness:
         17: "RabbitMQ has no visibility timeout: a receipt lives as long as its channel",
     }
 
-    def __init__(self, node: Node, queue_type: QueueType = QueueType.QUORUM) -> None:
+    def __init__(self, node: Node, queue_type: QueueType = QueueType.QUORUM, *, restart: Restart | None = None) -> None:
         self._node = node
+        self._restart = restart
         self.namespace: str = f"c{uuid.uuid4().hex[:12]}"
         self._queue_type = queue_type
-        self._was_killed = False
 
     def transport(self) -> RabbitTransport:
         return rabbit_transport(self._node.url, self._queue_type.value)
 
     def victim(self) -> RemoteTransport:
         arguments = (self._node.url, self._queue_type.value)
-        return RemoteTransport("tests.contract.harness_rabbitmq:rabbit_transport", *arguments, max_message_bytes=MAX_MESSAGE_BYTES)
+        return RemoteTransport("tests.contract.victims:rabbit_transport", *arguments, max_message_bytes=MAX_MESSAGE_BYTES)
 
     def admin(self) -> RabbitAdmin:
         return RabbitAdmin(
@@ -62,9 +74,8 @@ class RabbitHarness:
         await asyncio.to_thread(self._node.close_all_connections)
 
     async def restart_broker(self) -> None:
-        self._was_killed = True
-        await asyncio.to_thread(self._node.kill)
-        await asyncio.to_thread(self._node.start)
+        assert self._restart is not None, "a start takes ten seconds: run this case in test_transport_keeps_its_contract_over_a_restart"
+        await self._restart.come()
 
     async def block(self) -> None:
         await asyncio.to_thread(self._node.set_memory_limit, 0.00001)
@@ -73,11 +84,9 @@ class RabbitHarness:
         await asyncio.to_thread(self._node.set_memory_limit, 0.4)
 
     def close(self) -> None:
-        """Take the namespace's queues away; a node that was killed begins anew."""
-        if self._was_killed:
-            self._node.renew()
-            return
-        self._node.clear(f"asya-{self.namespace}")
+        """Take the namespace's queues away."""
+        if self._restart is None:
+            self._node.clear(f"asya-{self.namespace}")
 
 
 class ClassicHarness(RabbitHarness):
@@ -91,5 +100,5 @@ class ClassicHarness(RabbitHarness):
         29: "classic queues have no delivery limit; the sidecar's own one ends such messages",
     }
 
-    def __init__(self, node: Node) -> None:
-        super().__init__(node, QueueType.CLASSIC)
+    def __init__(self, node: Node, *, restart: Restart | None = None) -> None:
+        super().__init__(node, QueueType.CLASSIC, restart=restart)

@@ -10,27 +10,11 @@ from typing import Final
 import pytest
 
 from asya_core.testing.remote import RemoteTransport
-from asya_core.transports.sqs import SqsAdmin, SqsSettings, SqsTransport
+from asya_core.transports.sqs import SqsAdmin, SqsTransport
+from tests.contract.victims import MAX_MESSAGE_BYTES, sqs_settings, sqs_transport
 from tests.sqs_front import Front, Json, Reply, error
 
-MAX_MESSAGE_BYTES: Final = 100_000
 NOTICE_SECONDS: Final = 10.0
-
-
-def settings_for(endpoint: str, visibility_seconds: int = 4) -> SqsSettings:
-    """What contract cases use: small limit, short visibility."""
-    return SqsSettings(
-        endpoint=endpoint,
-        access_key_id="test",
-        secret_access_key="test",
-        visibility_seconds=visibility_seconds,
-        max_message_bytes=MAX_MESSAGE_BYTES,
-    )
-
-
-def sqs_transport(endpoint: str, visibility_seconds: str) -> SqsTransport:
-    """See `settings_for`."""
-    return SqsTransport(settings_for(endpoint, int(visibility_seconds)))
 
 
 class SqsHarness:
@@ -58,10 +42,10 @@ class SqsHarness:
 
     def victim(self) -> RemoteTransport:
         arguments = (self._front.endpoint, f"{self.visibility_seconds:.0f}")
-        return RemoteTransport("tests.contract.harness_sqs:sqs_transport", *arguments, max_message_bytes=MAX_MESSAGE_BYTES)
+        return RemoteTransport("tests.contract.victims:sqs_transport", *arguments, max_message_bytes=MAX_MESSAGE_BYTES)
 
     def admin(self) -> SqsAdmin:
-        return SqsAdmin(settings_for(self._front.endpoint), counts_lag_seconds=0)
+        return SqsAdmin(sqs_settings(self._front.endpoint), counts_lag_seconds=0)
 
     async def cut_links(self) -> None:
         """An outage that outlasts the visibility timeout: a shorter one breaks nothing, there is no connection that anything hangs on.

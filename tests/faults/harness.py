@@ -8,7 +8,6 @@ The checker knows what was *accepted* (its publish was confirmed) and reads what
 import json
 import os
 import subprocess
-import sys
 import time
 import uuid
 from collections import Counter
@@ -24,8 +23,8 @@ import pika.exceptions
 from asya_core.transports.rabbitmq import QueueType, RabbitAdmin, RabbitSettings
 from asya_core.wire.names import ERROR_END, HAPPY_END, queue_name
 from tests import forked
+from tests.runtimes import runtime_command
 
-ROOT = Path(__file__).parents[2]
 HANDLERS = Path(__file__).parent / "handlers"
 WAIT_SECONDS = 60.0
 
@@ -93,9 +92,9 @@ class Pair:
             "RUNS_FILE": str(self.mesh.runs_file),
             "ONCE_FOLDER": str(self.mesh.once_folder),
         }
-        command = [sys.executable, str(ROOT / "python/runtime/asya_runtime.py")]
+        command, inherited = runtime_command(environment)
         with self._log_of("runtime") as log:
-            self.runtime = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.runtime = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=inherited)
 
     def start_sidecar(self, crash_at: str = "") -> None:
         """Start the sidecar; `crash_at` as in `crashing_sidecar.py`."""
@@ -144,6 +143,10 @@ class Mesh:
         self.folder = folder
         self.runs_file = folder / "runs"
         self.runs_file.touch()
+        self._runs: Counter[tuple[str, int]] = Counter()
+        self._runs_of: Counter[str] = Counter()
+        self._runs_read = 0
+        self._connection: Any = None
         self.once_folder = folder / "once"
         self.once_folder.mkdir()
         self.url = url
@@ -198,6 +201,7 @@ class Mesh:
         """End all processes, remove the queues."""
         for pair in self.each():
             pair.stop()
+        self._forget_connection()
         with suppress(Exception), self.channel() as channel:
             for name in [*self.names, HAPPY_END, ERROR_END]:
                 channel.queue_delete(queue_name(self.namespace, name))
@@ -212,6 +216,25 @@ class Mesh:
             yield connection.channel()
         finally:
             with suppress(pika.exceptions.AMQPError):
+                connection.close()
+
+    @contextmanager
+    def looking(self) -> Iterator[Any]:
+        """A channel for looks many times a second, of a connection that is kept; a look that breaks it is tried anew by its caller."""
+        try:
+            if self._connection is None:
+                self._connection = pika.BlockingConnection(pika.URLParameters(self.url))
+            channel = self._connection.channel()
+            yield channel
+            channel.close()
+        except (pika.exceptions.AMQPError, OSError):
+            self._forget_connection()
+            raise
+
+    def _forget_connection(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(pika.exceptions.AMQPError, OSError):
                 connection.close()
 
     def publish(self, count: int, payload: Callable[[int], dict[str, Any]] = lambda n: {}, route: list[str] | None = None) -> None:
@@ -231,7 +254,7 @@ class Mesh:
 
     def take_ends(self) -> None:
         """Take what is in the two ends' queues."""
-        with self.channel() as channel:
+        with self.looking() as channel:
             for end, taken in self._taken.items():
                 while True:
                     method, _, body = channel.basic_get(queue_name(self.namespace, end))
@@ -278,7 +301,7 @@ class Mesh:
 
     def is_empty(self) -> bool:
         """Whether no actor's queue holds anything."""
-        with self.channel() as channel:
+        with self.looking() as channel:
             return not any(
                 channel.queue_declare(queue_name(self.namespace, name), passive=True).method.message_count for name in self.names
             )
@@ -296,16 +319,22 @@ class Mesh:
             pair.start_sidecar()
 
     def runs(self) -> Counter[tuple[str, int]]:
-        """How often each actor's handler ran for each number."""
-        counted: Counter[tuple[str, int]] = Counter()
-        for line in self.runs_file.read_text().splitlines():
+        """How often each actor's handler ran for each number. Reads what has been written since the last look."""
+        with self.runs_file.open("rb") as file:
+            file.seek(self._runs_read)
+            new = file.read()
+        whole = new[: new.rfind(b"\n") + 1]
+        self._runs_read += len(whole)
+        for line in whole.decode().splitlines():
             actor, number, _ = line.split()
-            counted[actor, int(number)] += 1
-        return counted
+            self._runs[actor, int(number)] += 1
+            self._runs_of[actor] += 1
+        return self._runs
 
     def runs_of(self, actor: str) -> int:
         """Runs of an actor's handler so far."""
-        return sum(count for (name, _), count in self.runs().items() if name == actor)
+        self.runs()
+        return self._runs_of[actor]
 
 
 def envelopes(count: int, actors: list[str], payload: Callable[[int], dict[str, Any]]) -> Iterator[tuple[str, bytes]]:

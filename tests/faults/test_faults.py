@@ -43,22 +43,28 @@ def test_f01_all_connections_closed_five_times_under_load_lose_nothing(make_mesh
 
 @pytest.mark.hurts_broker
 @pytest.mark.behaviour("delivery:broker-restart")
-@pytest.mark.parametrize("queue_type", list(QueueType))
-def test_f02_broker_killed_and_restarted_loses_nothing(make_mesh: MakeMesh, broker: Node, queue_type: QueueType) -> None:
-    mesh = make_mesh(
-        *(ActorSpec(name=name, handler="takes_a_moment", settings=FAST_PREFETCH) for name in ("a", "b", "c")), queue_type=queue_type
-    )
-    mesh.declare()
-    mesh.publish(600, lambda n: {"ms": 4})
-    mesh.start()
-    wait_until(lambda: mesh.runs_of("c") >= 60, "load before the kill")
+def test_f02_broker_killed_and_restarted_loses_nothing_of_quorum_and_classic_queues(make_mesh: MakeMesh, broker: Node) -> None:
+    names = ("a", "b", "c")
+    meshes = [
+        make_mesh(*(ActorSpec(name=name, handler="takes_a_moment", settings=FAST_PREFETCH) for name in names), queue_type=queue_type)
+        for queue_type in QueueType
+    ]
+    for mesh in meshes:
+        mesh.declare()
+        mesh.publish(600, lambda n: {"ms": 8})
+    for mesh in meshes:
+        mesh.start()
+    for mesh in meshes:
+        wait_until(lambda mesh=mesh: mesh.runs_of("c") >= 60, "load before the kill")
     broker.kill()
     broker.start()
-    verdict = mesh.run_until_done()
-    mesh.stop()
+    verdicts = [mesh.run_until_done() for mesh in meshes]
+    for mesh in meshes:
+        mesh.stop()
     broker.renew()
-    verdict.assert_all()
-    assert verdict.errors == {}
+    for verdict in verdicts:
+        verdict.assert_all()
+        assert verdict.errors == {}
 
 
 CRASH_POINTS_OF_A_FANOUT = (

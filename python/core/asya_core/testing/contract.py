@@ -33,7 +33,7 @@ from asya_core.transports.base import (
 from asya_core.wire.errors import Refused
 from asya_core.wire.names import dead_letter_queue_name, queue_name
 
-__all__ = ["CASES", "Case", "Room", "run_case"]
+__all__ = ["CASES", "Case", "Room", "play", "run_case"]
 
 E = TypeVar("E", bound=Exception)
 CONFIRMED: Final = PublishOutcome.CONFIRMED
@@ -129,12 +129,13 @@ CASES: Final[list[Case]] = []
 
 def run_case(case: Case, harness: Harness) -> None:
     """Run a case in a loop of its own. Raises AssertionError."""
+    asyncio.run(play(case, harness))
 
-    async def run() -> None:
-        async with Room(harness) as room:
-            await case.body(room)
 
-    asyncio.run(run())
+async def play(case: Case, harness: Harness) -> None:
+    """Run a case beside others. Raises AssertionError."""
+    async with Room(harness) as room:
+        await case.body(room)
 
 
 def _case(number: int) -> Callable[[Callable[[Room], Awaitable[None]]], Callable[[Room], Awaitable[None]]]:
