@@ -5,11 +5,12 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from tests import forked
 
 ROOT = Path(__file__).parents[2]
 
@@ -48,8 +49,8 @@ def mcp_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """MCP address of a gateway with the real actors of mcp_actors/."""
     folder = tmp_path_factory.mktemp("mcp") / "mcp_actors"
     subprocess.run(["cp", "-r", Path(__file__).parent / "mcp_actors", folder], check=True)
-    command = [sys.executable, "-m", "asya_cli", "run", str(folder), "--serve", "--gateway", "--port", "0"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=_outside())
+    command = ["-m", "asya_cli", "run", str(folder), "--serve", "--gateway", "--port", "0"]
+    process = forked.start(command, env=_outside(), imports=("asya_gateway",))
     assert process.stderr is not None
     said = []
     for line in process.stderr:
@@ -61,6 +62,6 @@ def mcp_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     rest = subprocess.Popen(["cat"], stdin=process.stderr, stdout=subprocess.DEVNULL)
     yield match[1]
     process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 0
+    assert process.wait(60) == 0
     process.stderr.close()
-    rest.wait(10)
+    rest.wait(60)
