@@ -855,7 +855,10 @@ def test_without_a_runtime_for_30_seconds_waiting_messages_go_back() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "concurrency", "padding", "expected"),
-    [(0.0003, 1, 0, 101), (0.02, 1, 0, 17), (0.02, 16, 0, 116), (0.2, 1, 0, 2), (0.6, 1, 0, 1), (0.001, 1, 40 << 20, 1)],
+    [
+        *[(0.0003, 1, 0, 101), (0.02, 1, 0, 17), (0.02, 16, 0, 116), (0.2, 1, 0, 2), (0.6, 1, 0, 1)],
+        *[(0.001, 1, 80_000, 101), (0.001, 1, 100_000, 33), (0.001, 1, 1_000_000, 5), (0.001, 1, 9 << 20, 1)],  # 8 MiB wait at most
+    ],
 )
 def test_prefetch_follows_run_length_and_size(seconds: float, concurrency: int, padding: int, expected: int) -> None:
     bench = Bench(concurrency=concurrency)
