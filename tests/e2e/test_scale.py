@@ -63,7 +63,8 @@ def test_pod_that_the_autoscaler_removes_finishes_its_call_first(crewed: Stage) 
     short = crewed.publish("mixed", *({"n": n, "until": "busy"} for n in range(3)))
     eventually("all four run", lambda: len(crewed.runs()) == 4)
     (busy,) = crewed.runs()["3"]
-    # Of four pods the autoscaler takes three; this one is the first to go.
+    # Of four pods the autoscaler takes three; this one is the first to go, unless others are not ready yet.
+    crewed.await_pods("mixed", 4)
     first_to_go = {"metadata": {"annotations": {"controller.kubernetes.io/pod-deletion-cost": "-1000"}}}
     crewed.kube.core.patch_namespaced_pod(busy, crewed.namespace, first_to_go)
     crewed.let_go("busy")
