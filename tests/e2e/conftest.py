@@ -214,6 +214,9 @@ def stages(kube: Kube, broker: Broker, helm: Helm, operator: str, request: pytes
         for stage in made:
             print(f"--- namespace {stage.namespace}", *kube.story(stage.namespace), sep="\n")
         print("--- operator", *kube.operator_log(operator), sep="\n")
+        for stage in made:  # a call that is held would keep its pod for as long as it may last
+            for pod in kube.core.list_namespaced_pod(stage.namespace).items:
+                kube.delete_pod(stage.namespace, pod.metadata.name, grace_seconds=1)
     for stage in made:
         kube.delete(f"/api/v1/namespaces/{stage.namespace}")
 
