@@ -1476,8 +1476,12 @@ class Worker:
             if self.draining:
                 peer.close()
                 return None
+            try:
+                sock.sendall(encode_frame(HELLO, 0, self.hello()))
+            except OSError:
+                peer.close()
+                raise
             self.peer = peer
-            sock.sendall(encode_frame(HELLO, 0, self.hello()))
         return peer
 
     def hello(self) -> bytes:

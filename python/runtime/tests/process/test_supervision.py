@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -115,6 +116,20 @@ def test_sigterm_without_a_peer_ends_with_0_and_takes_the_files_away(start: Call
         assert runtime.wait() == 0
         assert not os.path.exists(runtime.socket_path)
         assert "has made" in runtime.probe("live").stderr
+
+
+@pytest.mark.parametrize("kind", ["", "async "])
+def test_sigterm_after_a_peer_that_left_before_it_was_greeted_ends_with_0(start: Callable[..., Any], kind: str) -> None:
+    """As a sidecar does that gets its own SIGTERM while the handler is still being loaded."""
+    loading = "import os, time\nopen('loading', 'w').close()\nwhile not os.path.exists('go'): time.sleep(0.01)\n"
+    runtime = start("handlers.process", loading + kind + ECHO)
+    runtime.wait_until((runtime.folder / "loading").exists)
+    with socket.socket(socket.AF_UNIX) as peer:
+        peer.connect(runtime.socket_path)
+    (runtime.folder / "go").touch()
+    runtime.wait_until(lambda: runtime.probe("ready").returncode == 0)
+    runtime.process.send_signal(signal.SIGTERM)
+    assert runtime.wait() == 0
 
 
 def test_second_interrupt_ends_at_once_with_130(start: Callable[..., Any]) -> None:
