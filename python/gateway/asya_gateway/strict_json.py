@@ -29,7 +29,7 @@ def parse(body: bytes) -> Any:
     except UnicodeDecodeError as error:
         raise _bad(f"is not UTF-8 at byte {error.start}", "send UTF-8") from error
     try:
-        value = json.loads(text, object_pairs_hook=_object, parse_constant=_constant, parse_float=_float)
+        value = _decode(text)
     except RecursionError as error:
         raise _too_deep() from error
     except json.JSONDecodeError as error:
@@ -61,6 +61,9 @@ def _float(digits: str) -> float:
     if math.isinf(value):
         raise _bad(f"has the number {digits[:40]}, which is beyond a double", "send it as a string")
     return value
+
+
+_decode: Final = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_float=_float).decode
 
 
 def _check_depth(value: Any) -> None:
