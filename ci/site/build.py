@@ -9,6 +9,7 @@ tests/docs/test_site.py; knows no page by name.
 import fcntl
 import filecmp
 import hashlib
+import json
 import os
 import posixpath
 import re
@@ -17,6 +18,7 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 SITE = ROOT / "build" / "site"
@@ -29,6 +31,7 @@ CODE_OR_LINK = re.compile(
     re.M | re.S,
 )
 """What is in a fenced block or a code span is no link; a span inside a link's text belongs to the link, which begins before it."""
+TITLE = re.compile(r"^# .*$", re.M)
 FOREIGN = re.compile(r"[a-z][a-z0-9+.-]*:", re.I)
 
 
@@ -99,11 +102,24 @@ class Gathering:
     def _is_section(self, page: PurePosixPath) -> bool:
         return page.name == "README.md" and page.parent.parent == PurePosixPath("docs")
 
-    def write(self, folder: Path) -> None:
-        """Write the tree; what is there already with the same content keeps its time, so that a second build is short."""
+    def outline(self) -> str:
+        """A digest of what every page shows of others: the navigation, with titles."""
+        titles = [f"{page} {''.join(TITLE.findall(text)[:1])}" for page, text in sorted(self._texts.items())]
+        entries = [f"{index}: {' '.join(map(str, pages))}" for index, pages in sorted(self.navigation().items())]
+        return hashlib.sha256("\n".join([*titles, *entries]).encode()).hexdigest()
+
+    def showing(self, changed: set[str]) -> list[PurePosixPath]:
+        """Pages that are, or link to, one of these files of the repository."""
+        return [page for page, targets in self.pages.items() if changed & {str(each) for each in (page, *targets)}]
+
+    def write(self, folder: Path) -> dict[str, str]:
+        """Write the tree; what is there already with the same content keeps its time, so that a second build is short.
+
+        Gives a digest of each file's content, by its path in the repository.
+        """
         below = self.navigation()
         named = {page for pages in below.values() for page in pages} | {PurePosixPath("docs/README.md")}
-        wanted: dict[Path, bytes] = {}
+        contents: dict[PurePosixPath, bytes] = {}
         for page, text in self._texts.items():
             if page in below:
                 there = place(page).parent.as_posix()
@@ -111,8 +127,9 @@ class Gathering:
                 text += "\n```{toctree}\n:hidden:\n\n" + "\n".join(entries) + "\n```\n"
             if page not in named and not page.is_relative_to("docs"):
                 text = "---\norphan: true\n---\n" + text
-            wanted[folder / place(page)] = text.encode()
-        wanted |= {folder / place(file): (self.root / file).read_bytes() for file in self.files}
+            contents[page] = text.encode()
+        contents |= {file: (self.root / file).read_bytes() for file in self.files}
+        wanted = {folder / place(path): content for path, content in contents.items()}
         for path in folder.rglob("*"):
             if path.is_file() and path not in wanted:
                 path.unlink()
@@ -120,38 +137,59 @@ class Gathering:
             if not path.is_file() or path.read_bytes() != content:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
+        return {str(path): hashlib.sha256(content).hexdigest() for path, content in sorted(contents.items())}
 
 
 def build(folder: Path, root: Path = ROOT, *, jobs: str = "1") -> int:
     """Gather and build into `folder`; the exit code of Sphinx, 0 if there was nothing to complain about.
 
-    Work that is kept, of this repository in the cache folder for every clone (ASYA_CACHE), else beside `folder`: what Sphinx has read of
-    each page, taken from there if that page has not changed; and the site, if nothing has changed at all. All pages are written if
-    anything has, as links of a page that stays may lead to one that does not; none is kept of a build that failed or was cut short, since a
-    page's complaints come only when it is read. Builds into one folder wait for each other.
-    `jobs` is how many processes read and write at a time, or ``auto``: as many as there are cores, for somewhat more work in all.
+    The work of the last build is kept, of this repository in the cache folder for every clone (ASYA_CACHE), else beside `folder`. A page is
+    read again if it has changed, and written again if it or something that it links to has; all are if the navigation has, which every page
+    shows. Nothing is kept of a build that failed or was cut short, since complaints come only when a page is read or written. Builds into
+    one folder wait for each other. `jobs` is how many processes read and write at a time, or ``auto``: as many as there are cores, for
+    somewhat more work in all.
     """
     work = _cache() / "site" if root == ROOT else folder.with_name(f"{folder.name}-work")
     work.mkdir(parents=True, exist_ok=True)
     with (work / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        Gathering(root).write(work / "source")
-        good, programs, inputs = work / "good", _programs(), _digest(work / "source")
-        known = good.read_text(encoding="ascii").split() if good.exists() else []
-        if known != [programs, inputs]:
-            if programs not in known:
-                shutil.rmtree(work / "trees", ignore_errors=True)
+        gathered, good = Gathering(root), work / "good"
+        inputs = {"programs": _programs(), "outline": gathered.outline(), "files": gathered.write(work / "source")}
+        known = _known(good)
+        if known != inputs:
+            _forget(work, known, inputs, gathered)
             good.unlink(missing_ok=True)
-            shutil.rmtree(work / "site", ignore_errors=True)  # so that Sphinx writes all pages
             words = ["-b", "html", "-W", "--keep-going", "-q", "-j", jobs, "-c", str(SETTINGS.parent), "-d", str(work / "trees")]
             environment = {**os.environ, "SOURCE_DATE_EPOCH": "315532800", "PYTHONWARNINGS": ""}
             command = [sys.executable, "-m", "sphinx", *words, str(work / "source"), str(work / "site")]
             code = subprocess.run(command, env=environment, check=False).returncode
             if code != 0:
                 return code
-            good.write_text(f"{programs} {inputs}\n", encoding="ascii")
+            good.write_text(json.dumps(inputs), encoding="utf-8")
         _copy(work / "site", folder)
     return 0
+
+
+def _known(good: Path) -> dict[str, Any]:
+    """What the last build was made of; nothing if there is none, or if an older version of this program wrote of it."""
+    try:
+        found = json.loads(good.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _forget(work: Path, known: dict[str, Any], inputs: dict[str, Any], gathered: Gathering) -> None:
+    """Take away what must be made again: Sphinx writes a page that is not there, and all that it has read anew."""
+    if known.get("programs") != inputs["programs"]:
+        shutil.rmtree(work / "trees", ignore_errors=True)
+    before, now = known.get("files", {}), inputs["files"]
+    same = all(known.get(what) == inputs[what] for what in ("programs", "outline")) and before.keys() == now.keys()
+    if not same:
+        shutil.rmtree(work / "site", ignore_errors=True)
+        return
+    for page in gathered.showing({path for path, digest in now.items() if before[path] != digest}):
+        (work / "site" / place(page)).with_suffix(".html").unlink(missing_ok=True)
 
 
 def _cache() -> Path:

@@ -66,25 +66,30 @@ def test_navigation_is_by_what_a_reader_wants(site: Path) -> None:
 
 
 def test_whatever_is_broken_is_named_and_ends_the_build(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Also if a page was good when it was read, and what it links to has changed since; others are not written again."""
     folder = tmp_path / "docs" / "how-to"
     folder.mkdir(parents=True)
     (tmp_path / "docs" / "README.md").write_text("# Start\n\n- [How-to](how-to/README.md)\n")
-    (folder / "README.md").write_text("# How-to\n\n- [The `one` thing](one.md)\n- [Four](four.md)\n")
+    (folder / "README.md").write_text("# How-to\n\n- [The `one` thing](one.md)\n- [Two](two.md)\n- [Four](four.md)\n")
     (folder / "one.md").write_text("# One\n\n## A part\n\n## Another\n")
-    (folder / "four.md").write_text("# Four\n\n[there](one.md#another)\n")
+    (folder / "two.md").write_text("# Two\n\n[there](one.md#another)\n")
+    (folder / "three.md").write_text("---\norphan: true\n---\n# Three\n")
+    (folder / "four.md").write_text("# Four\n")
     assert build(tmp_path / "site", tmp_path) == 0, capfd.readouterr().err
+    written = (tmp_path / "site-work" / "site" / "how-to" / "four.html").stat().st_mtime_ns
     (folder / "one.md").write_text(
         "# One\n\n## A part\n\n[here](#a-part), not `[there](nowhere.md)`\n\n"
-        "[no page](two.md), [no heading](README.md#nothing), ![no picture](picture.png)\n"
+        "[no page](none.md), [no heading](four.md#nothing), ![no picture](picture.png)\n"
     )
     (folder / "three.md").write_text("# Three\n")
     assert build(tmp_path / "site", tmp_path) != 0
     told = capfd.readouterr().err
     complaints = [line.partition("/source/how-to/")[2] for line in told.splitlines() if "WARNING" in line]
     assert len(complaints) == 5, told
-    pairs = (("one.md", "two.md"), ("one.md", "nothing"), ("one.md", "picture.png"), ("three.md", "toctree"), ("four.md", "another"))
-    for page, word in pairs:  # the last has not changed: what it links to has
+    pairs = (("one.md", "none.md"), ("one.md", "nothing"), ("one.md", "picture.png"), ("two.md", "another"), ("three.md", "toctree"))
+    for page, word in pairs:
         assert any(line.startswith(page) and word in line for line in complaints), word
+    assert (tmp_path / "site-work" / "site" / "how-to" / "four.html").stat().st_mtime_ns == written
 
 
 def test_links_that_leave_the_documentation_lead_to_copies() -> None:
