@@ -146,7 +146,7 @@ def create_all(tx: Tx, calls: Sequence[NewEnvelope]) -> list[Row]:
 
     None of them has an idempotency key or replays another; so no row of another transaction is waited for, and all are new.
     """
-    rows = [_row_of(new) for new in calls]
+    rows: list[Row] = [_row_of(new) for new in calls]
     told = ("id", "tool", "flow", "owner", "route", "message", "created_at", "deadline_at")
     tx.many(
         "insert_calls",
