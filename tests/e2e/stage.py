@@ -10,7 +10,7 @@ from typing import Any
 from tests.e2e.broker import Broker
 from tests.e2e.helm import Helm
 from tests.e2e.kube import GROUP, VERSION, Kube
-from tests.e2e.waiting import WAIT, eventually
+from tests.e2e.waiting import END, WAIT, eventually
 
 __all__ = ["CLAIM", "QUICK", "RECORDING", "STAGE_VOLUME", "Stage"]
 
@@ -41,7 +41,7 @@ def process(payload):
 STAGE_VOLUME: dict[str, Any] = {
     "volumes": {"stage": {"persistentVolumeClaim": {"claimName": CLAIM}}},
     "volumeMounts": {"stage": {"mountPath": "/stage"}},
-    "timeout": "20m",
+    "timeout": "6m",
 }
 """Values that give a handler the claim, which the tests see as a folder, and time to be held there while a slow machine does the rest."""
 
@@ -173,10 +173,10 @@ class Stage:
         about = {"kind": "AsyncActor", "name": name}
         return {each["reason"] for each in events if about.items() <= each["involvedObject"].items()}
 
-    def await_pods(self, actor: str, count: int, *, within: float = WAIT) -> None:
+    def await_pods(self, actor: str, count: int) -> None:
         """Wait until so many pods of an actor are ready, or none exists for 0."""
         pods = self.kube.ready_pods if count else self.kube.pods
-        eventually(f"{actor}: {count} pods", lambda: len(pods(self.namespace, actor)) == count, within=within)
+        eventually(f"{actor}: {count} pods", lambda: len(pods(self.namespace, actor)) == count, within=WAIT if count else END)
 
     def await_one_pod(self, actor: str) -> Any:
         """Wait until an actor has one pod, ready, and none that is ending; gives it."""
@@ -185,11 +185,11 @@ class Stage:
             ready, every = self.kube.ready_pods(self.namespace, actor), self.kube.pods(self.namespace, actor)
             return ready[0] if len(ready) == len(every) == 1 else None
 
-        return eventually(f"{actor}: one pod", look)
+        return eventually(f"{actor}: one pod", look, within=END)
 
     def await_rollout(self, actor: str) -> None:
         """Wait until the Deployment is what the AsyncActor wants now, and no pod of an older template is left, not even an ending one."""
-        eventually(f"{actor}: the newest template alone", lambda: self.kube.runs_alone(self.namespace, actor))
+        eventually(f"{actor}: the newest template alone", lambda: self.kube.runs_alone(self.namespace, actor), within=END)
 
 
 def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from tests.e2e.gitops_stage import NAMESPACE, SETTLED, SLOW, Deployed, remove, s
 from tests.e2e.helm import ROOT, Helm
 from tests.e2e.kube import Kube
 from tests.e2e.stage import CLAIM, QUICK, Stage
-from tests.e2e.waiting import eventually
+from tests.e2e.waiting import END, eventually
 
 MINUTES = float(os.environ.get("ASYA_E2E_ARGOCD_MINUTES", "0"))
 pytestmark = [pytest.mark.timeout(900 + 60 * MINUTES), pytest.mark.alone, pytest.mark.gitops]
@@ -110,7 +110,7 @@ class Load:
 def load(deployed: Deployed) -> Load:
     """At least one round: all actors sleep, one pod, several, all sleep; at each, Git and cluster are looked at."""
     stage, kube = deployed.stage, deployed.kube
-    eventually("all actors sleep", lambda: deployed.pods() == 0)
+    eventually("all actors sleep", lambda: deployed.pods() == 0, within=END)
     deployed.await_settled()
     before, began, most, sent = argocd_syncs(kube), time.monotonic(), 0, 0
     first: list[dict[str, Any]] = []
@@ -128,7 +128,7 @@ def load(deployed: Deployed) -> Load:
             first.append(stage.result(ids[0])["payload"])
             for id_ in ids:
                 stage.result(id_)
-            eventually("all actors sleep again", lambda: deployed.pods() == 0)
+            eventually("all actors sleep again", lambda: deployed.pods() == 0, within=END)
             assert deployed.unsettled() == {}, "at no pod again"
             sent += len(ids)
         lasted = time.monotonic() - began

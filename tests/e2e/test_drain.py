@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from tests.e2e.stage import QUICK, STAGE_VOLUME, Stage
-from tests.e2e.waiting import WAIT, eventually
+from tests.e2e.waiting import END, WAIT, eventually
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -104,7 +104,7 @@ def test_actors_that_a_change_removes_and_renames_work_on_until_five_hundred_env
     assert all(payload in ({"n": n, **by_old}, {"n": n, **by_new}) for n, payload in enumerate(payloads))
 
     for name in ("enrich", "price"):
-        eventually(f"{name} is gone with its pods", partial(_is_gone, crewed, name))
+        eventually(f"{name} is gone with its pods", partial(_is_gone, crewed, name), within=END)
         eventually(f"the queue of {name} is retained and empty", partial(_is_empty, crewed, name))
         eventually(f"both events about {name} are there", partial(_is_told, crewed, name))
     crewed.await_condition("quote", "Ready", "True")

@@ -13,7 +13,7 @@ from tests.e2e.conftest import SYSTEM, Stages, install_operator
 from tests.e2e.helm import CHARTS, Helm
 from tests.e2e.kube import Kube
 from tests.e2e.stage import QUICK, RECORDING, STAGE_VOLUME, Stage
-from tests.e2e.waiting import WAIT, eventually
+from tests.e2e.waiting import END, WAIT, eventually
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -26,7 +26,7 @@ VALUES: dict[str, Any] = {**QUICK, "handler": "greet.process", "source": {"files
 def test_actor_is_upgraded_rolled_back_upgraded_and_uninstalled_by_pyhelm3(crewed: Stage, cluster: ExistingCluster) -> None:
     asyncio.run(_lives(crewed))
     eventually("the actor is gone", lambda: crewed.kube.actor(crewed.namespace, "greet") is None)
-    eventually("its pods are gone", lambda: not crewed.kube.pods(crewed.namespace, "greet"))
+    eventually("its pods are gone", lambda: not crewed.kube.pods(crewed.namespace, "greet"), within=END)
     assert crewed.queue("greet") in crewed.broker.queues(crewed.queue("greet")), "the queue is retained"
 
 
