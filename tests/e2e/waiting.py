@@ -12,7 +12,7 @@ __all__ = ["END", "WAIT", "NotNow", "eventually"]
 WAIT = 240.0
 """Seconds: the one bound of every wait. A pod of a warm cluster starts in 3 s; a small machine may be ten times slower at its worst."""
 END = 2 * WAIT
-"""Seconds: the bound for a pod's end. It may take its grace period, which is its actor's timeout and 30 s, if it is deleted while it starts."""
+"""Seconds: the bound for a pod's end, which may take its grace period, its actor's timeout and 30 s, if it is deleted while it starts."""
 PASSING_STATUS = frozenset({404, 409, 429, 500, 502, 503, 504})
 """HTTP answers of what is being replaced, changed by another at this moment, or too busy."""
 
