@@ -108,31 +108,17 @@ def s3_server(monkeypatch: pytest.MonkeyPatch) -> S3Server:
     return S3Server(endpoint=endpoint, program=os.environ["ASYA_TEST_S3_SERVER"], credentials=credentials)
 
 
-@pytest.fixture(scope="module")
-def administrator() -> Iterator[Callable[[S3Server], Any]]:
-    """Gives a client for making and removing buckets, one for all tests of a module."""
-    made: list[Any] = []
-
-    def client(server: S3Server) -> Any:
-        if not made:
-            made.append(server.client())
-        return made[0]
-
-    yield client
-    for each in made:
-        each.close()
-
-
 @pytest.fixture
-def bucket(s3_server: S3Server, administrator: Callable[[S3Server], Any]) -> Iterator[str]:
+def bucket(s3_server: S3Server) -> Iterator[str]:
     """An empty bucket, removed at the end."""
     name = f"t-{uuid.uuid4().hex[:12]}"
-    client = administrator(s3_server)
+    client = s3_server.client()
     client.create_bucket(Bucket=name)
     yield name
     while keys := [{"Key": each["Key"]} for each in client.list_objects_v2(Bucket=name).get("Contents", ())]:
         client.delete_objects(Bucket=name, Delete={"Objects": keys})
     client.delete_bucket(Bucket=name)
+    client.close()
 
 
 @pytest.fixture
