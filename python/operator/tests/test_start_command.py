@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from asya_operator.desired.runtime import start_command
+from asya_operator.desired.runtime import start_command, stop_hook
 
 ROOT = Path(__file__).parents[3]
 NAMESPACE = ["unshare", *([] if os.geteuid() == 0 else ["--user", "--map-root-user"]), "--pid", "--fork", "--kill-child"]
@@ -65,6 +65,20 @@ def test_only_a_plain_python_is_started_twice(interpreter, is_held):
     assert (made != [*interpreter, "/f.py"]) == is_held
     assert made[: len(interpreter)] == interpreter
     assert made[-1] == "/f.py"
+    assert bool(stop_hook(interpreter)) == is_held
+
+
+def test_hook_before_the_stop_waits_until_process_1_hears():
+    script = "import signal, sys; sys.stdin.readline(); signal.signal(signal.SIGTERM, print); sys.stdin.readline()"
+    with subprocess.Popen([sys.executable, "-c", script], stdin=-1, text=True) as deaf:
+        *python, text = stop_hook([sys.executable])["preStop"]["exec"]["command"]
+        hook = subprocess.Popen([*python, text.replace("/proc/1/", f"/proc/{deaf.pid}/")])
+        with pytest.raises(subprocess.TimeoutExpired):
+            hook.wait(0.5)
+        deaf.stdin.write("\n")
+        deaf.stdin.flush()
+        assert hook.wait(60) == 0
+        assert "SigCgt:\t0000000000004" in Path(f"/proc/{deaf.pid}/status").read_text()
 
 
 @pytest.mark.parametrize("component", ["sidecar", "operator", "gateway"])

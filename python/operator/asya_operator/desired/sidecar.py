@@ -7,6 +7,7 @@ handler's container never sees them, and a rotated password needs no restart.
 import json
 from typing import Any, Final
 
+from asya_operator.desired.runtime import stop_hook
 from asya_operator.settings import BROKER_DIR, OperatorSettings
 from asya_operator.spec import ActorSpec
 from asya_operator.words import SIDECAR_CONTAINER
@@ -40,6 +41,7 @@ def sidecar_container(spec: ActorSpec, settings: OperatorSettings, *, transport:
         "ports": [{"name": "asya-metrics", "containerPort": METRICS_PORT}],
         "readinessProbe": {"httpGet": {"path": "/ready", "port": "asya-metrics"}, "periodSeconds": 5},
         "livenessProbe": {"httpGet": {"path": "/live", "port": "asya-metrics"}, "periodSeconds": 20, "failureThreshold": 3},
+        "lifecycle": stop_hook(["python"]),
         "securityContext": {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}},
         "resources": dict(spec.sidecar_resources or section.resources),
         "volumeMounts": [

@@ -5,7 +5,7 @@ import math
 from typing import Any, Final
 
 from asya_operator.desired import labels
-from asya_operator.desired.runtime import RUNTIME_KEY, start_command
+from asya_operator.desired.runtime import RUNTIME_KEY, start_command, stop_hook
 from asya_operator.desired.sidecar import SOCKET_DIR, SOCKET_PATH, sidecar_container, sidecar_volumes
 from asya_operator.settings import OperatorSettings, PodPolicy
 from asya_operator.spec import ActorSpec
@@ -147,6 +147,8 @@ def _runtime_container(container: Json, spec: ActorSpec, settings: OperatorSetti
         {"name": "asya-socket", "mountPath": SOCKET_DIR},
         *([{"name": "asya-tmp", "mountPath": "/tmp"}] if mounts_tmp else []),
     ]
+    lifecycle = {**stop_hook(spec.interpreter), **(container.get("lifecycle") or {})}
+    container = {**container, **({"lifecycle": lifecycle} if lifecycle else {})}
     made = {**probes, **container, "command": start_command(spec.interpreter, RUNTIME_FILE), "env": env, "volumeMounts": mounts}
     return _secured(made, settings.pod_policy)
 
