@@ -160,6 +160,20 @@ def test_users_choices_are_kept():
     assert restricted(found) == []
 
 
+def test_users_hooks_are_kept_beside_ours_or_in_its_place():
+    after, before = {"exec": {"command": ["true"]}}, {"sleep": {"seconds": 3}}
+    ours = container(pod(), "asya-runtime")["lifecycle"]
+    assert ours["preStop"] == container(pod(), "asya-sidecar")["lifecycle"]["preStop"] | {
+        "exec": {"command": ["python3", *ours["preStop"]["exec"]["command"][1:]]}
+    }
+    assert container(pod(with_pod(runtime={"lifecycle": {"postStart": after}})), "asya-runtime")["lifecycle"] == {
+        **ours,
+        "postStart": after,
+    }
+    assert container(pod(with_pod(runtime={"lifecycle": {"preStop": before}})), "asya-runtime")["lifecycle"] == {"preStop": before}
+    assert "lifecycle" not in container(pod({"runtime": {"interpreter": ["python3", "-m", "coverage", "run"]}}), "asya-runtime")
+
+
 def test_own_tmp_volume_is_left_out_where_the_user_mounts_tmp():
     more = with_pod(runtime={"volumeMounts": [{"name": "scratch", "mountPath": "/tmp"}]}, volumes=[{"name": "scratch", "emptyDir": {}}])
     found = pod(more)
