@@ -82,8 +82,10 @@ def _serve(control: socket.socket) -> list[int]:
         if not message:
             break
         request = json.loads(message)
-        for name in request["imports"]:
-            _import(name)
+        if not _IMPORTED.issuperset(request["imports"]):
+            for name in request["imports"]:
+                _import(name)
+            gc.freeze()  # a child that collects garbage would copy them all
         pid = os.fork()
         if pid == 0:
             signal.set_wakeup_fd(-1)
