@@ -340,7 +340,13 @@ class Operator:
         self.work.add(self.world.index_pod(old, new))
 
     def _namespace_ends(self, namespace: str) -> None:
+        if namespace in self.reconciler.ended_namespaces:
+            return
         self.reconciler.ended_namespaces.add(namespace)
+        # They need not be drained any more, and no event will come of them.
+        for actor in self.world.actors:
+            if actor.namespace == namespace and actor.deleted is not None:
+                self.work.add(actor.key)
 
     def _count_call(self, verb: str, kind: str, code: int) -> None:
         self.metrics.api_calls.add(verb, kind, str(code))

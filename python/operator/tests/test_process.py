@@ -1,6 +1,7 @@
 """The whole process over the fake API: leadership, watches, shutdown, health, and the calls that it makes compared with its roles."""
 
 import asyncio
+import datetime
 import json
 import os
 import re
@@ -331,6 +332,34 @@ def test_gone_definition_touches_no_child(with_api, tmp_path):
             operator.work.add(("demo", "ocr"))
             await until(lambda: len(operator.work) == 0)
             assert api.writes()[before:] == []
+
+    with_api(body)
+
+
+def test_deleted_actor_goes_though_the_end_of_its_namespace_is_learned_from_its_last_look(with_api, tmp_path):
+    """The refusal of the runtime's ConfigMap ended the look, and nothing woke the actor again: its namespace stayed for good."""
+
+    async def body(api: FakeApi) -> None:
+        queues, given = MemoryQueues(), chosen(drain={"timeout": "1h", "quietPeriod": "20s"})
+        async with running(api, tmp_path, queues=queues, given=given) as (operator, _):
+            await operator.working.wait()
+            api.put("asyncactors", actor())
+            await until(lambda: reason(api) == "Napping")
+        queues.held["asya-demo-ocr"] = Depth(waiting=3, in_flight=0)
+        api.remove("asyncactors", "demo", "ocr")
+        now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")  # the operator's clock is the real one here
+        api.edit("asyncactors", "demo", "ocr", lambda found: found["metadata"].update(deletionTimestamp=now))
+        for plural in ("scaledobjects", "triggerauthentications", "deployments", "configmaps"):
+            for namespace, name in tuple(api.objects[plural]):
+                api.remove(plural, namespace, name)
+
+        async def refuse(call: Call) -> None:
+            if call.plural == "configmaps" and call.verb == "patch":
+                raise Answer(403, "because it is being terminated", "Forbidden", causes=[{"reason": "NamespaceTerminating"}])
+
+        api.hook = refuse
+        async with running(api, tmp_path, identity="two", queues=queues, given=given):
+            await until(lambda: api.get("asyncactors", "demo", "ocr") is None)
 
     with_api(body)
 
