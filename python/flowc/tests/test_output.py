@@ -110,6 +110,14 @@ def test_90_module_imports_only_the_standard_library_and_parses_at_3_9() -> None
     assert not [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
 
 
+def test_if_with_nothing_behind_it_and_no_router_at_the_end_has_no_empty_else() -> None:
+    text = "from m import clean\n\n\ndef flow(p: dict) -> dict:\n    if p['a']:\n        p = clean(p)\n    return p\n"
+    for options, has_else in ((Options(), True), (Options(end_router="skip"), False)):
+        routers = compiled(text, options).artifacts["routers.py"]
+        (decides,) = [part for part in routers.split("\n\n\n") if "if p['a']:" in part or 'if p["a"]:' in part]
+        assert ("else:" in decides) is has_else, decides
+
+
 def test_12_compiled_twice_gives_the_same_bytes() -> None:
     assert compiled(SMALL).artifacts == compiled(SMALL).artifacts
 
