@@ -174,6 +174,7 @@ def test_change_by_hand_is_seen_out_of_sync_and_undone(deployed: Deployed) -> No
     assert actor is not None
     wanted, before = actor["spec"]["timeout"], argocd_syncs(kube)
     with watched(deployed.repository) as record:
+        eventually("the watch has begun", lambda: name in record.names())
         kube.change_actor(NAMESPACE, "tokenize", {"spec": {"timeout": "7m"}})
         eventually("it is undone", lambda: (kube.actor(NAMESPACE, "tokenize") or actor)["spec"]["timeout"] == wanted)
         eventually("it was seen", lambda: any(sync == "OutOfSync" for sync, _ in record.seen(name)))
