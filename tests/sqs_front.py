@@ -21,13 +21,13 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
+from tests.loopback import Loopback
+
 T = TypeVar("T")
 Json = dict[str, Any]
 POLL_SECONDS: Final = 0.02
 MOST_POLL_SECONDS: Final = 0.3
 PREFIX: Final = "AmazonSQS."
-ACCEPTING_STEPS: Final = 4
-"""Turns of the loop that are enough from asyncio's accept of a connection to `_accept`; it takes two (selector_events of 3.11 to 3.13)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +70,7 @@ class Front:
         self.rule: Rule | None = None
         self._sent: dict[str, str] = {}
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._door = Loopback(self._serve, limit=1 << 22)
         self._background: set[asyncio.Task[Any]] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="sqs-front", daemon=True)
@@ -85,7 +85,7 @@ class Front:
 
     def cut(self) -> None:
         """Refuse connections and break those that are open, until `heal`."""
-        self._run(self._cut())
+        self._run(self._door.end())
 
     def heal(self) -> None:
         """End `cut`."""
@@ -108,39 +108,15 @@ class Front:
         await self._listen()
 
     async def _listen(self) -> None:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, limit=1 << 22)
-        self.port = self._server.sockets[0].getsockname()[1]
-
-    async def _cut(self) -> None:
-        for listening in self._server.sockets:
-            self._loop.remove_reader(listening)
-        for _ in range(ACCEPTING_STEPS):  # asyncio forgets a connection, open, whose server is closed between its accept and `_accept`
-            await asyncio.sleep(0)
-        self._server.close()
-        await self._cancel()
+        await self._door.listen(self.port)
+        self.port = self._door.port
 
     async def _end(self) -> None:
-        await self._cut()
+        await self._door.end()
         await asyncio.gather(*self._background, return_exceptions=True)
         for _, writer in self._idle:
             writer.close()
         await asyncio.gather(*(writer.wait_closed() for _, writer in self._idle), return_exceptions=True)
-
-    async def _cancel(self) -> None:
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = self._loop.create_task(self._serve(reader, writer))
-        self._tasks.add(task)
-
-        def done(task: "asyncio.Task[None]") -> None:  # also of one that was cancelled before it began
-            self._tasks.discard(task)
-            writer.transport.abort() if task.cancelled() else writer.close()
-
-        task.add_done_callback(done)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError, asyncio.IncompleteReadError):

@@ -7,6 +7,8 @@ import asyncio
 import threading
 from dataclasses import dataclass
 
+from tests.loopback import Loopback
+
 _HEARTBEAT = 8
 _PROTOCOL_HEADER = b"AMQP"
 
@@ -27,7 +29,7 @@ class CountingProxy:
         self._traffic = Traffic()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="counting-proxy")
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._door = Loopback(self._serve)
         self.port = 0
 
     def __enter__(self) -> "CountingProxy":
@@ -36,7 +38,7 @@ class CountingProxy:
         return self
 
     def __exit__(self, *error: object) -> None:
-        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(5)
+        asyncio.run_coroutine_threadsafe(self._door.end(), self._loop).result(5)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
         self._loop.close()
@@ -56,20 +58,14 @@ class CountingProxy:
         return asyncio.run_coroutine_threadsafe(swap(), self._loop).result(5)
 
     async def _start(self) -> int:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        return int(self._server.sockets[0].getsockname()[1])
-
-    async def _stop(self) -> None:
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._door.listen()
+        return self._door.port
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         broker_reader, broker_writer = await asyncio.open_connection(*self._target)
-        for source, target in ((reader, broker_writer), (broker_reader, writer)):
-            task = asyncio.get_running_loop().create_task(self._copy(source, target))
-            self._tasks.add(task)
+        async with asyncio.TaskGroup() as copying:
+            copying.create_task(self._copy(reader, broker_writer))
+            copying.create_task(self._copy(broker_reader, writer))
 
     async def _copy(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
         buffer = bytearray()

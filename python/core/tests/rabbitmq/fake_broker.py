@@ -12,6 +12,8 @@ from typing import Any
 
 from pika import frame, spec
 
+from tests.loopback import Loopback
+
 Answer = Callable[["Conversation", int, Any], Awaitable[None] | None]
 CAPABILITIES = ("publisher_confirms", "basic.nack", "consumer_cancel_notify", "connection.blocked", "authentication_failure_close")
 HEADER = b"AMQP\x00\x00\x09\x01"
@@ -131,10 +133,8 @@ class FakeBroker:
         self.connections: list[Conversation] = []
         self.changed = asyncio.Event()
         self.port = 0
-        self._tasks: list[Any] = []
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._tasks.append(asyncio.current_task())
         # Here and not by the server, which knows nothing of a handshake that has not ended when it is closed.
         with contextlib.suppress(OSError, EOFError, asyncio.IncompleteReadError):
             if self.tls is not None:
@@ -142,7 +142,6 @@ class FakeBroker:
             conversation = Conversation(self, reader, writer)
             self.connections.append(conversation)
             await conversation.run()
-        writer.close()
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until `condition`, looked at after each frame of any client."""
@@ -162,14 +161,10 @@ class FakeBroker:
 
     @contextlib.asynccontextmanager
     async def running(self) -> "AsyncIterator[FakeBroker]":
-        server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
-        self.port = server.sockets[0].getsockname()[1]
+        server = Loopback(self._serve)
+        await server.listen(self.port)
+        self.port = server.port
         try:
             yield self
         finally:
-            server.close()
-            await asyncio.sleep(0)  # what was accepted a moment ago begins
-            for conversation in self.connections:
-                conversation.end()
-            await asyncio.gather(*self._tasks)
-            await server.wait_closed()
+            await server.end()

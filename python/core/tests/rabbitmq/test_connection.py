@@ -1,6 +1,7 @@
 """What goes wrong with a connection: each is told in one sentence without credentials, and tried again."""
 
 import asyncio
+import contextlib
 import datetime
 import ipaddress
 import socket
@@ -22,6 +23,7 @@ from asya_core.transports.base import Blocked, Connected, Disconnected, Link, Pu
 from asya_core.transports.rabbitmq import RabbitAdmin
 from asya_core.transports.rabbitmq.connection import describe
 from asya_core.wire.errors import Refused, Unavailable
+from tests.loopback import Loopback
 
 pytestmark = pytest.mark.unmeasured
 
@@ -129,12 +131,14 @@ def test_server_of_another_protocol_is_told(noise: bytes) -> None:
     async def inside() -> None:
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             writer.write(noise)
-            await reader.read()
-            writer.close()
+            with contextlib.suppress(OSError):
+                await reader.read()
 
-        server = await asyncio.start_server(answer, "127.0.0.1", 0)
-        async with server, opened(settings_of(server.sockets[0].getsockname()[1], connect_timeout_seconds=0.5)) as peer:
+        server = Loopback(answer)
+        await server.listen()
+        async with opened(settings_of(server.port, connect_timeout_seconds=0.5)) as peer:
             await told(peer, "127.0.0.1")
+        await server.end()
 
     asyncio.run(inside())
 
