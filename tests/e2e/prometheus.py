@@ -1,4 +1,4 @@
-"""A real Prometheus on this machine that scrapes the cluster as PodMonitors say. Used by test_monitoring; knows no metric.
+"""A real Prometheus on this machine that scrapes the cluster as PodMonitors say. Used by test_monitoring and test_sqs.
 
 Debian's Prometheus is built without Kubernetes' discovery, so what that would find is written to a file: every port of every pod of the
 wanted namespaces, with the same `__meta_kubernetes_…` labels. What is scraped of it the monitors decide, by Prometheus' own relabelling.
@@ -17,13 +17,28 @@ from typing import Any
 
 import yaml
 
+from tests.charts.render import render
+from tests.e2e.conftest import OPERATOR_VALUES
 from tests.e2e.kube import Kube
 from tests.e2e.waiting import eventually
 from tests.monitoring import flat, from_file, programs, scrape_job
 
-__all__ = ["Prometheus"]
+__all__ = ["ON_SQS", "SCRAPE", "Prometheus", "operator_monitors"]
 
 Json = dict[str, Any]
+
+ON_SQS = {"asya_sidecar_transport_calls_total"}
+"""Metrics of sidecars on SQS alone: their story shows these, that of RabbitMQ all others."""
+SCRAPE = {"renderMode": "alwaysRender", "interval": "1s"}
+CHOICES = {"$namespace": ".+", "$actor": ".+", "$flow": ".+", "$__rate_interval": "1m"}
+"""What Grafana puts in place of a dashboard's variables."""
+
+
+def operator_monitors(operator: str, watched: str) -> list[Json]:
+    """Of an operator in the namespace `operator`, and of all actors that it watches in `watched`."""
+    here = {"watch": {"scope": "namespace", "namespaces": {watched: True}}}
+    monitors = {"metrics": {"podMonitor": {**SCRAPE, "enabled": True, "actors": True}}}
+    return render("asya-operator", [OPERATOR_VALUES, here, monitors], namespace=operator).of("PodMonitor")
 
 
 class Prometheus:
@@ -96,6 +111,16 @@ class Prometheus:
         """What a query gives now."""
         found: list[Json] = self._get("query", query=query)["result"]
         return found
+
+    def has_answer(self, query: str) -> bool:
+        """Whether a dashboard's query gives data soon."""
+        for variable, choice in CHOICES.items():
+            query = query.replace(variable, choice)
+        assert "$" not in query, query
+        try:
+            return bool(eventually(query, lambda: self.ask(query)))
+        except AssertionError:
+            return False
 
     def _targets(self, job: str) -> Path:
         return self._folder / f"{job.replace('/', '-')}.json"

@@ -125,7 +125,7 @@ def test_many_actors_created_at_once_cost_few_writes_and_little_memory(stage: St
     calls = len(audit.calls(since=reads, account=ACCOUNT))
     print(f"after a restart: {_writes(audit, stage, restarted)} writes, {calls} calls; memory {_memory_mb():.0f} MB")
     _tell_writes(audit, restarted)
-    assert writes <= FEW_WRITES * MANY + 5, "one ConfigMap for all, and a few actors that KEDA was late for"
+    assert writes <= FEW_WRITES * MANY + 1, "one ConfigMap for all"
     assert _writes(audit, stage, restarted) == 0
 
 

@@ -7,7 +7,7 @@ before it: pods reach it, and it tells who called what.
 import dataclasses
 import json
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -24,8 +24,10 @@ from tests.e2e.broker import Broker
 from tests.e2e.conftest import OPERATOR_VALUES, SYSTEM, install_operator
 from tests.e2e.helm import Helm
 from tests.e2e.kube import Kube
+from tests.e2e.prometheus import ON_SQS, Prometheus, operator_monitors
 from tests.e2e.stage import QUICK, RECORDING, STAGE_VOLUME, Stage
 from tests.e2e.waiting import eventually
+from tests.monitoring import dashboards, queries, used
 from tests.sqs_servers import KEYS, REGION, Recorder, endpoint, new_namespace, settings
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.alone]
@@ -97,8 +99,10 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
 
 
 @pytest.mark.behaviour("operator:sqs")
+@pytest.mark.behaviour("metrics:scraped")
+@pytest.mark.behaviour("metrics:dashboards")
 def test_quick_starts_manifest_works_on_sqs_and_an_actor_follows_its_queue_there(
-    server: Recorder, aws: Aws, stages: Callable[..., Stage]
+    server: Recorder, aws: Aws, stages: Callable[..., Stage], operator: str, tmp_path: Path
 ) -> None:
     stage = dataclasses.replace(stages(), broker=cast(Broker, aws))
     stage.kube.core.create_namespaced_secret(stage.namespace, SECRET)
@@ -126,6 +130,12 @@ def test_quick_starts_manifest_works_on_sqs_and_an_actor_follows_its_queue_there
     assert aws.claims() == 1, "the result, twice as large as a message may be, went to happy-end by reference"
     assert stage.run_counts() == {str(n): 1 for n in range(12)}
 
+    with scraping(stage, operator, tmp_path) as prometheus:
+        eventually("what only sidecars on SQS count is there", lambda: prometheus.names() >= ON_SQS)
+        asked = [query for found in dashboards().values() for _, query in queries(found) if used(query) & ON_SQS]
+        assert asked
+        assert [query for query in asked if not prometheus.has_answer(query)] == []
+
     # Five idle minutes are the default.
     stage.kube.change_actor(stage.namespace, "text-processor", {"spec": {"scaling": PROMPT}})
     for name in ("text-processor", "work"):
@@ -136,6 +146,17 @@ def test_quick_starts_manifest_works_on_sqs_and_an_actor_follows_its_queue_there
     # It still calls, and a call's agent comes a moment after its name.
     by_keda = {call for agent, call in zip(tuple(server.agents), server.calls, strict=False) if "aws-sdk-go" in agent}
     assert by_keda == {"sqs:GetQueueAttributes"}, "docs/how-to/run-on-aws.md says what KEDA calls"
+
+
+@contextmanager
+def scraping(stage: Stage, operator: str, folder: Path) -> Iterator[Prometheus]:
+    """A Prometheus that scrapes the operator and this namespace's actors."""
+    made = Prometheus(folder, stage.kube, monitors=operator_monitors(operator, stage.namespace), rules=[])
+    try:
+        made.start()
+        yield made
+    finally:
+        print(made.stop())
 
 
 def _is_empty(aws: Aws, queue: str) -> bool:

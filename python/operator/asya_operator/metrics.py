@@ -4,11 +4,15 @@ from collections.abc import Iterable
 
 from asya_core.ops.metrics import Label, Registry
 from asya_operator.conditions import Depth
+from asya_operator.resources import ACTORS, DEPLOYMENTS, PODS, SCALED_OBJECTS, STATEFUL_SETS, TRIGGER_AUTHENTICATIONS
 
-__all__ = ["OUTCOMES", "Metrics"]
+__all__ = ["OUTCOMES", "RESTARTS", "Metrics"]
 
 OUTCOMES = ("ok", "failed", "conflict", "unavailable", "refused", "timeout", "fenced", "namespace ends", "error")
 """What becomes of a reconcile; `fenced`: this process leads no more."""
+RESTARTS = ("expired", "error", "silent", "broken")
+"""Why a list and watch began anew: its version was too old; it was refused or failed; nothing came for too long; the connection broke."""
+WATCHED = tuple(each.kind for each in (ACTORS, PODS, DEPLOYMENTS, STATEFUL_SETS, SCALED_OBJECTS, TRIGGER_AUTHENTICATIONS))
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 
@@ -20,7 +24,7 @@ class Metrics:
         new = self.registry
         outcomes = Label(name="outcome", values=OUTCOMES)
         call = (Label(name="verb"), Label(name="kind", meaning="plural of the resource"), Label(name="code", meaning="HTTP status"))
-        restart = (Label(name="kind", meaning="of the resource"), Label(name="reason", meaning="`expired` `error` `silent` `broken`"))
+        restart = (Label(name="kind", values=WATCHED), Label(name="reason", values=RESTARTS))
         broker = (
             Label(name="transport", meaning="`rabbitmq` `sqs`"),
             Label(name="call", meaning="`ensure` `depth` `delete` and the like"),

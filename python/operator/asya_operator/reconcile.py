@@ -61,10 +61,17 @@ BROKERS_CONSUMER_SECONDS: Final = 25 * 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What a reconcile came to. `again_seconds`: look again then; `failed`: with growing delay instead, for this reason."""
+    """What a reconcile came to.
+
+    Attributes:
+        again_seconds: look again then.
+        failed: look again with growing delay instead, for this reason.
+        waits_for_keda: the first status is held back until KEDA's first report.
+    """
 
     again_seconds: float | None = None
     failed: str | None = None
+    waits_for_keda: bool = False
 
 
 class Reconciler:
@@ -113,7 +120,12 @@ class Reconciler:
 
     async def reconcile(self, key: Key) -> Result:
         """Bring one actor where it should be. Raises Unavailable and ApiError of calls that failed: try again later."""
-        self._newcomers.has_come(key)  # unless it still waits, see below
+        result = await self._reconcile(key)
+        if not result.waits_for_keda:
+            self._newcomers.has_come(key)
+        return result
+
+    async def _reconcile(self, key: Key) -> Result:
         actor = self._world.actors.get(key)
         if actor is None:
             self.memories.pop(key, None)
@@ -247,9 +259,10 @@ class Reconciler:
         )
         waits = [each for each in (status.look_again_seconds, TURN_SECONDS if facts.waits_for_turn else None) if each is not None]
         age = self._clock.monotonic() - memory.made
-        settle = self._newcomers.wait_seconds(actor.key) if _waits_for_keda_alone(old, status) else SETTLE_SECONDS
+        lacks_report = _waits_for_keda_alone(old, status)
+        settle = self._newcomers.wait_seconds(actor.key) if lacks_report else SETTLE_SECONDS
         if age < settle and not _is_stalled(status):
-            return Result(again_seconds=settle - age + 0.05)
+            return Result(again_seconds=settle - age + 0.05, waits_for_keda=lacks_report)
         await self._write_status(actor, old, status)
         if facts.scaling_refusal is not None or facts.workload_refusal is not None:
             refusal = facts.workload_refusal or facts.scaling_refusal

@@ -337,6 +337,36 @@ def test_first_status_waits_for_kedas_report_for_a_minute(with_api, tmp_path):
     with_api(body)
 
 
+@pytest.mark.behaviour("operator:no-idle-writes")
+def test_last_of_many_new_actors_keeps_its_time_when_it_is_looked_at_again(with_api, tmp_path):
+    names = [f"actor-{number:02}" for number in range(20)]
+
+    async def body(api: FakeApi) -> None:
+        reports = list(api.listeners)
+        api.listeners.clear()
+        for name in names:
+            api.put("asyncactors", actor(name))
+        async with bench(api, tmp_path, chosen=draining()) as one:
+            for name in names:
+                await one.step(name)
+                api.edit("deployments", "demo", name, lambda raw: raw.update(status={"observedGeneration": 1}))
+            one.clock.advance(2)
+            for name in names:
+                await one.step(name)
+            api.listeners.extend(reports)
+            for name in names[:-1]:
+                api.edit("scaledobjects", "demo", name, lambda raw: raw["metadata"].setdefault("labels", {}).update(keda="saw-it"))
+                await asyncio.sleep(0)
+                await one.step(name)
+                assert ready(api, name)[1] == "Napping"
+            one.clock.advance(63)  # over the minute, and less than twenty need
+            for _ in range(2):
+                assert (await one.step(names[-1])).again_seconds > 0
+                assert "status" not in api.get("asyncactors", "demo", names[-1])
+
+    with_api(body)
+
+
 def test_actors_that_drain_together_look_once_and_go_together(with_api, tmp_path):
     async def body(api: FakeApi) -> None:
         names = ["a", "b", "c"]

@@ -189,7 +189,8 @@ def test_watches_begin_anew_after_410_and_nothing_is_missed(with_api, tmp_path):
             api.silent_watches = False
             api.put("asyncactors", actor("after"))
             await until(lambda: reason(api, "missed") == "Napping" and reason(api, "after") == "Napping")
-            assert 'watch_restarts_total{kind="AsyncActor",reason="expired"}' in operator.metrics.registry.text()
+            text = operator.metrics.registry.text()
+            assert re.search(r'watch_restarts_total\{kind="AsyncActor",reason="expired"\} [1-9]', text) is not None
 
     with_api(body)
 
