@@ -3,10 +3,11 @@
 Made by `app` from the settings, read by `decide` and the pure modules under it.
 """
 
-from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from typing import Final, NamedTuple
+
+import msgspec
 
 from asya_core.wire.names import is_end_actor, queue_name
 from asya_sidecar.retry import RetryPolicy
@@ -28,8 +29,7 @@ class Moment(NamedTuple):
     wall: datetime
 
 
-@dataclass(frozen=True, kw_only=True)
-class Policy:
+class Policy(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """The settings that decisions need; the sidecar's settings say what each means (docs/reference/settings.md).
 
     Attributes:
@@ -52,7 +52,7 @@ class Policy:
     actor: str
     namespace: str
     timeout_seconds: float = 300.0
-    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    retry: RetryPolicy = RetryPolicy()
     max_deliveries: int = 20
     max_hops: int = 10_000
     unroutable_tries: int = 7

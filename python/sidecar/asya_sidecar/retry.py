@@ -4,9 +4,10 @@ Called by `decide`. Knows neither broker nor clock. Source of the rules: docs/re
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from random import Random
 from typing import Final
+
+import msgspec
 
 __all__ = ["CRASH_ATTEMPTS", "END_ACTOR_ATTEMPTS", "RetryPolicy", "crash_delay", "end_actor_delay", "full_jitter"]
 
@@ -17,8 +18,7 @@ END_ACTOR_ATTEMPTS: Final = 100
 _LONGEST_SECONDS: Final = 512.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetryPolicy:
+class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """The ``retry`` of an actor. Applies to exceptions of the handler (code ``handler_error``) only.
 
     Attributes:

@@ -12,7 +12,6 @@ import contextlib
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, cast
 
 import msgspec
@@ -59,8 +58,7 @@ _decode_hello: Final = msgspec.json.Decoder(_Hello).decode
 _decode_any: Final = msgspec.json.Decoder().decode
 
 
-@dataclass(slots=True)
-class _Lost:
+class _Lost(msgspec.Struct):
     """A loss with every slot in a call, not told yet: the next HELLO may say how the worker died."""
 
     message: str

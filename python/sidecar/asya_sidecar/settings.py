@@ -51,7 +51,7 @@ def _is_namespace(name: str) -> bool:
     return True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class SidecarSettings:
     """What the sidecar is told by its environment; each field's meaning is in its row."""
 

@@ -7,13 +7,13 @@ noise: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 __all__ = ["Backoff"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Backoff:
+class Backoff(msgspec.Struct, frozen=True, kw_only=True):
     """A growing delay.
 
     Attributes:

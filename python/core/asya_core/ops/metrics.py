@@ -10,9 +10,10 @@ costs 0.55 µs and an observation 1.2 µs there, for locks and several processes
 
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import product
 from typing import Final
+
+import msgspec
 
 __all__ = ["CONTENT_TYPE", "Counter", "Gauge", "Histogram", "Label", "Metric", "Registry"]
 
@@ -20,8 +21,7 @@ CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _UNITS: Final = ("seconds", "bytes")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Label:
+class Label(msgspec.Struct, frozen=True, kw_only=True):
     """One label of a metric.
 
     Attributes:

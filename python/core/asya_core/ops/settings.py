@@ -8,7 +8,6 @@ import dataclasses
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -63,8 +62,7 @@ class Listen(NamedTuple):
     port: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
+class Kind(NamedTuple):
     """What a value looks like.
 
     Attributes:
@@ -78,25 +76,24 @@ class Kind:
     parse: Callable[[str], Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
+class Setting(NamedTuple):
     """One row of a component's table.
 
     Attributes:
         name: the environment variable.
         kind: what its value looks like.
+        help: one sentence: meaning, unit, why this default.
         default: the text that stands for the absent variable; None if absent means absent (the field is None), see `required`.
         required: the process refuses to start without it.
         secret: its value is never printed.
-        help: one sentence: meaning, unit, why this default.
     """
 
     name: str
     kind: Kind
+    help: str
     default: str | None = None
     required: bool = False
     secret: bool = False
-    help: str
 
 
 def setting(

@@ -10,8 +10,9 @@ the part of the limit that is free then, so that their limits add up to it after
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final
+
+import msgspec
 
 from asya_core.transports.base import Delivered, Receipt
 from asya_core.transports.rabbitmq import codec, topology
@@ -29,8 +30,7 @@ _ACKS_PER_PREFETCH: Final = 8
 """Acks wait up to 1 ms for others until an eighth of the prefetch has gathered: the broker never runs out of room to send."""
 
 
-@dataclass(slots=True)
-class Held:
+class Held(msgspec.Struct, gc=False):
     """A delivery that is not settled."""
 
     tag: int

@@ -32,12 +32,12 @@ class QueueType(StrEnum):
     """On one node's disk; knows only whether a message was delivered before."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Credentials:
-    """User name and password as they are now."""
+    """User name and password as they are now. Says neither when it is printed."""
 
     username: str
-    password: str = field(repr=False)
+    password: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,9 +11,10 @@ until it expires and is dead-lettered to the default exchange under its *origina
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, TypeAlias, assert_never
+
+import msgspec
 
 from asya_core.transports.base import QueueSpec
 from asya_core.transports.rabbitmq.settings import QueueType
@@ -54,24 +55,21 @@ MAX_DELIVERY_LIMIT: Final = 2**31 - 1
 """Stands for no limit. Without the argument RabbitMQ 4.0 would drop a message after 20 returns."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Queue:
+class Queue(msgspec.Struct, frozen=True, kw_only=True):
     """A durable queue, neither exclusive nor deleted by the broker."""
 
     name: str
     arguments: Arguments
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Exchange:
+class Exchange(msgspec.Struct, frozen=True, kw_only=True):
     """A durable exchange."""
 
     name: str
     type: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Binding:
+class Binding(msgspec.Struct, frozen=True, kw_only=True):
     """A queue receives from an exchange what its arguments match."""
 
     exchange: str
@@ -79,13 +77,12 @@ class Binding:
     arguments: Arguments
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Topology:
+class Topology(msgspec.Struct, frozen=True, kw_only=True):
     """Things to declare, in this order: exchanges, queues, bindings."""
 
-    exchanges: tuple[Exchange, ...] = field(default=())
-    queues: tuple[Queue, ...] = field(default=())
-    bindings: tuple[Binding, ...] = field(default=())
+    exchanges: tuple[Exchange, ...] = ()
+    queues: tuple[Queue, ...] = ()
+    bindings: tuple[Binding, ...] = ()
 
 
 def actor_spec(namespace: str, actor: str) -> QueueSpec:
