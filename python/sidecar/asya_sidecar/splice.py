@@ -4,13 +4,13 @@ Called by `outputs` and `checks`. Decides nothing: whoever calls knows what is t
 """
 
 import base64
-import hashlib
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
 
+from asya_core.wire.digest import sha256_hex
 from asya_core.wire.envelope import CATCH_HEADER, FANOUT_HEADER, HOPS_HEADER, Envelope, child_id, unreadable_id
 from asya_core.wire.names import is_end_actor, is_route_entry, split_entry
 from asya_core.wire.reply import ErrorReply
@@ -159,7 +159,7 @@ def _unquoted(payload: bytes) -> tuple[_Quote | None, bytes]:
 
 
 def _quoted(body: bytes, kept: int, facts: _Quote | None = None) -> _Quote:
-    size, sha256 = (len(body), hashlib.sha256(body).hexdigest()) if facts is None else (facts.bytes, facts.sha256)
+    size, sha256 = (len(body), sha256_hex(body)) if facts is None else (facts.bytes, facts.sha256)
     head = body[:kept]
     try:
         body.decode()

@@ -3,10 +3,10 @@
 Called by sidecars and the gateway, which keep the objects themselves. Pure. Source: docs/reference/envelope.md, "Large payloads".
 """
 
-import hashlib
 import re
 from typing import Final
 
+from asya_core.wire.digest import sha256_hex
 from asya_core.wire.envelope import Claim
 
 __all__ = ["is_claim_key", "make_claim"]
@@ -20,9 +20,9 @@ def make_claim(envelope_id: str, hop: int, payload: bytes) -> Claim:
 
     The ids ``.`` and ``..``, which no folder can be called, become ``h:`` and 32 hex digits of their SHA-256, as in long ids of children.
     """
-    sha256 = hashlib.sha256(payload).hexdigest()
+    sha256 = sha256_hex(payload)
     if envelope_id in (".", ".."):
-        envelope_id = "h:" + hashlib.sha256(envelope_id.encode()).hexdigest()[:32]
+        envelope_id = "h:" + sha256_hex(envelope_id.encode())[:32]
     return Claim(key=f"{envelope_id}/{hop}-{sha256[:_HEX]}", bytes=len(payload), sha256=sha256)
 
 

@@ -3,11 +3,12 @@
 Built by the sidecar's and gateway's settings, by the command line from a URL, and by tests. Knows neither AMQP nor sockets.
 """
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
+
+import msgspec
 
 from asya_core.wire.errors import RemoteFault, Unavailable
 from asya_core.wire.names import check_namespace
@@ -32,16 +33,17 @@ class QueueType(StrEnum):
     """On one node's disk; knows only whether a message was delivered before."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Credentials:
+class Credentials(msgspec.Struct, frozen=True, kw_only=True):
     """User name and password as they are now. Says neither when it is printed."""
 
     username: str
     password: str
 
+    def __repr__(self) -> str:
+        return "Credentials(…)"
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RabbitSettings:
+
+class RabbitSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How to reach a RabbitMQ and as whom.
 
     Attributes:
@@ -71,7 +73,7 @@ class RabbitSettings:
     vhost: str = "/"
     namespace: str = "default"
     username: str | None = None
-    password: str | None = field(default=None, repr=False)
+    password: str | None = None
     username_file: str | None = None
     password_file: str | None = None
     credentials_dir: str | None = None
@@ -92,6 +94,9 @@ class RabbitSettings:
         if not 0 < self.port < 65536:
             raise _refused(f"port is {self.port}; expected 1 to 65535", "correct the address")
         check_namespace(self.namespace)
+
+    def __repr__(self) -> str:
+        return f"RabbitSettings({self.where})"
 
     @classmethod
     def from_url(cls, raw_url: str, **more: object) -> "RabbitSettings":
