@@ -168,6 +168,7 @@ def record_progress(tx: Tx, reports: Iterable[Progress], now: int, silent: Colle
     known = {row["id"]: row for row in tx.all("find_states", ids=list(dict.fromkeys(each.id for each in batch)))}
     changed: dict[str, None] = {}
     moves: list[tuple[Progress, int, dict[str, Any]]] = []
+    late: list[Progress] = []
     for report in batch:
         row = known.get(report.id)
         if row is None:
@@ -176,7 +177,7 @@ def record_progress(tx: Tx, reports: Iterable[Progress], now: int, silent: Colle
             continue
         changed[report.id] = None
         if Status(row["status"]) in FINAL:
-            _late_progress(tx, report, now)
+            late.append(report)
             continue
         if report.parent_id and not row["parent_id"]:
             tx.all("adopt", id=report.id, parent_id=report.parent_id)
@@ -188,11 +189,11 @@ def record_progress(tx: Tx, reports: Iterable[Progress], now: int, silent: Colle
     events = []
     for (report, length, _), moved in zip(moves, tx.each("move_on", [place for _, _, place in moves]), strict=True):
         if moved is None:  # final since the look above: another replica
-            _late_progress(tx, report, now)
+            late.append(report)
             continue
         data = {"status": Status.RUNNING, "state": report.state, "progress": moved["progress"], "of": length, **_times(report)}
         events.append(_event_row(report.id, moved["seq"], now, "progress", report.actor, report.hop, report.attempt, data))
-    tx.many("insert_events", events)
+    tx.many("insert_events", events + _late_progress(tx, late, now))
     return list(changed)
 
 
@@ -350,16 +351,17 @@ def _row_of(new: NewEnvelope) -> dict[str, Any]:
     }
 
 
-def _late_progress(tx: Tx, report: Progress, now: int) -> None:
-    """Tell the history what an actor did before the end, or in spite of it."""
-    if report.route:
-        tx.all("route_in_the_end", id=report.id, hop=report.hop, route=_json(list(report.route)))
-    late = tx.one("late", id=report.id)
-    if late is None:
-        return  # forgotten in between
-    route = report.route or json.loads(late["route"])
-    data = {"status": late["status"], "state": report.state, "progress": late["progress"], "of": len(route), "late": True, **_times(report)}
-    _event(tx, report.id, late["seq"], now, "progress", report.actor, report.hop, report.attempt, data)
+def _late_progress(tx: Tx, reports: Sequence[Progress], now: int) -> list[dict[str, Any]]:
+    """Events that tell the history what actors did before the end, or in spite of it."""
+    places = [{"id": each.id, "hop": each.hop, "route": _json(list(each.route)) if each.route else None} for each in reports]
+    events = []
+    for report, late in zip(reports, tx.each("late_progress", places), strict=True):
+        if late is None:
+            continue  # forgotten in between
+        length = len(report.route or json.loads(late["route"]))
+        data = {"status": late["status"], "state": report.state, "progress": late["progress"], "of": length, "late": True, **_times(report)}
+        events.append(_event_row(report.id, late["seq"], now, "progress", report.actor, report.hop, report.attempt, data))
+    return events
 
 
 def _times(report: Progress) -> dict[str, Any]:

@@ -97,9 +97,14 @@ RETURNING seq, parent_id, owner, tool, flow, created_at;
 -- A report that came after the end: told in the history, changes nothing.
 UPDATE envelopes SET seq = seq + 1 WHERE id = :id RETURNING seq, status, progress, route;
 
--- name: route_in_the_end
--- The route that a late report tells, unless a later actor told its own: routers change it, and the final report does not name it.
-UPDATE envelopes SET route = :route, hop = :hop WHERE id = :id AND hop <= :hop;
+-- name: late_progress
+-- The same of progress. A route that it tells counts, unless a later actor told its own: routers change it, and the final report does not
+-- name it.
+UPDATE envelopes
+SET seq = seq + 1, route = CASE WHEN :hop >= hop THEN COALESCE(:route, route) ELSE route END,
+    hop = CASE WHEN CAST(:route AS TEXT) IS NOT NULL AND :hop >= hop THEN :hop ELSE hop END
+WHERE id = :id
+RETURNING seq, status, progress, route;
 
 -- name: adopt
 -- What a report knows of the envelope's parent, if it was not known.
