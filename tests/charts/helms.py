@@ -9,6 +9,7 @@ import atexit
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -147,6 +148,7 @@ def _environment() -> dict[str, str]:
 @cache
 def _home() -> str:
     home = tempfile.mkdtemp(prefix="asya-helm-")
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
     (Path(home) / "kubeconfig").touch(mode=0o600)
     return home
 

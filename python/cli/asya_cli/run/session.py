@@ -132,13 +132,18 @@ class Session:
     async def __aenter__(self) -> "Session":
         # Unix sockets allow 107 bytes of path: not below the project's folder, which may be deep.
         self.directory = Path(tempfile.mkdtemp(prefix="asya-"))
-        self.broker: Broker = self._make_broker()
+        try:
+            self.broker: Broker = self._make_broker()
+            to_broker, runtime = self.broker.environment(), RuntimeProgram.find()
+        except BaseException:
+            shutil.rmtree(self.directory, ignore_errors=True)  # a password may be there already
+            raise
         read_end, self._write_end = os.pipe()
         self._place = Place(
             directory=self.directory,
             namespace=self.namespace,
-            broker=self.broker.environment(),
-            runtime=RuntimeProgram.find(),
+            broker=to_broker,
+            runtime=runtime,
             parent_fd=read_end,
             grace_seconds=self.options.grace_seconds,
             surroundings=os.environ,

@@ -43,9 +43,11 @@ CASES = {
 
 @pytest.mark.behaviour("run:errors-in-one-line")
 @pytest.mark.parametrize("case", CASES)
-def test_bad_input_is_one_line_and_a_hint(project, case):
+def test_bad_input_is_one_line_and_a_hint_and_leaves_nothing_behind(project, case, tmp_path):
     arguments, code, message, hint = CASES[case]
-    done = project.run(*arguments)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    done = project.run(*arguments, TMPDIR=str(scratch))
     first, second = done.stderr.splitlines()
     assert first.startswith("[-] ")
     assert message in first
@@ -54,6 +56,7 @@ def test_bad_input_is_one_line_and_a_hint(project, case):
     assert done.returncode == code
     assert done.stdout == ""
     assert "secret" not in done.stderr
+    assert list(scratch.iterdir()) == []
 
 
 VALUES = {
