@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from urllib.parse import quote
 
+import msgspec
 import pika
 import pytest
 from python.core.tests.rabbitmq.brokers import Server
@@ -81,11 +82,9 @@ def test_another_kind_of_queue_is_told_and_left_with_its_messages(server, namesp
 
 @pytest.mark.parametrize("by", ["management", "amqp"])
 def test_depths_come_in_one_go_and_leave_out_what_is_missing(server, namespace, by):
-    import dataclasses
-
     settings = server.settings()
     if by == "amqp":
-        settings = dataclasses.replace(settings, management_url=None)
+        settings = msgspec.structs.replace(settings, management_url=None)
     one, other = f"asya-{namespace}-one", f"asya-{namespace}-missing"
 
     async def body(queues: RabbitQueues) -> None:
@@ -135,7 +134,6 @@ def test_broker_that_is_away_is_left_alone_for_a_moment(namespace):
 def test_user_without_rights_is_refused(server, namespace):
     user = f"u{uuid.uuid4().hex[:12]}"
     server.set_user(user, "secret", configure="^$")
-    import dataclasses
 
     async def body(queues: RabbitQueues) -> None:
         with pytest.raises(Refused) as caught:
@@ -143,7 +141,7 @@ def test_user_without_rights_is_refused(server, namespace):
         assert caught.value.code == "broker_refused"
 
     try:
-        run(dataclasses.replace(server.settings(), username=user, password="secret"), body)
+        run(msgspec.structs.replace(server.settings(), username=user, password="secret"), body)
     finally:
         server.api("DELETE", f"users/{user}")
 
