@@ -129,8 +129,9 @@ something that is desired is not there. `spec.replicas` is sent at creation and 
 Measured with `python -m python.operator.tests.measure` (Python 3.11, API server in memory): 300 actors created at once are at rest 8 to 15 s later
 with 4.00 writes each (without the finalizer of the drain, which is one more); 66 MB without actors, 71 MB with 300, 78 MB with 1,000; after a restart with 1,000 actors 77 MB.
 On a real API server (`tests/e2e/test_operator.py` with `ASYA_E2E_MANY=300`: Kubernetes 1.34, KEDA 2.20, RabbitMQ, the operator in a pod under its own
-account; calls counted from the API server's audit log; two cores): 300 actors, created within 18 s, were all at rest after 174 s with 5.01 writes each,
-which is how quick KEDA is with one after the other; a restart wrote nothing (20 calls); 82 MB at their end, 75 MB after the restart.
+account; calls counted from the API server's audit log; two cores): 300 actors, created within 20 s, were all at rest after 158 s with 5 writes each
+and one for the runtime's ConfigMap, which is how quick KEDA is with one after the other; a restart wrote nothing (20 calls); 79 MB at their end, 74 MB
+after the restart.
 
 ## When something fails
 
