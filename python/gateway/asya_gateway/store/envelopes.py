@@ -193,6 +193,7 @@ def record_progress(tx: Tx, reports: Iterable[Progress], now: int, silent: Colle
             continue
         data = {"status": Status.RUNNING, "state": report.state, "progress": moved["progress"], "of": length, **_times(report)}
         events.append(_event_row(report.id, moved["seq"], now, "progress", report.actor, report.hop, report.attempt, data))
+    late.sort(key=lambda each: each.id)  # those that ended since the look came last
     tx.many("insert_events", events + _late_progress(tx, late, now))
     return list(changed)
 
